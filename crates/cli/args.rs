@@ -1,0 +1,128 @@
+//! What was typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Turns a pipeline file into a trained, merged, evaluated model, and never does the same work twice.
+#[derive(Debug, Parser)]
+#[command(name = "gazal-pipe", version, about, disable_help_subcommand = true)]
+pub(crate) struct Args {
+    /// Print JSON, for programs.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print nothing but errors.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// The store [default: $GAZAL_STORE, else cache/ in the current folder].
+    #[arg(long, value_name = "DIR", global = true)]
+    pub store: Option<PathBuf>,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Bring a pipeline, or some of its stages, up to date.
+    Run(RunArgs),
+    /// Show what a run would do, and why.
+    Plan(PlanArgs),
+    /// Look for mistakes without running anything.
+    Check(Which),
+    /// Why a stage will run, or why it last ran.
+    Explain(Which),
+    /// Print the graph of stages.
+    Graph(GraphArgs),
+    /// How the stages stand, and how the last run went.
+    Status(Which),
+    /// What happened in the last run, or the log of a stage.
+    Log(Which),
+    /// Copy an output out of the store: get FILE shout.out DIR.
+    Get(GetArgs),
+    /// List the stage kinds, or show the parameters of one.
+    Kinds { name: Option<String> },
+    /// What this machine has, and whether it computes correctly.
+    Doctor,
+    /// Print the JSON Schema of pipeline files, for editors.
+    Schema,
+    /// Write a small pipeline to start from.
+    Init {
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
+    /// Look after the store.
+    Cache {
+        #[command(subcommand)]
+        verb: CacheVerb,
+    },
+    #[command(hide = true)]
+    Worker,
+    #[command(hide = true)]
+    Probe { backend: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheVerb {
+    /// How much lies in the store.
+    Ls,
+    /// Read every byte and say what is damaged.
+    Verify,
+}
+
+/// A pipeline and some of its stages, from a file or from a past run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Which {
+    /// The pipeline file, then stages [all]; with --run only stages.
+    #[arg(value_name = "FILE [STAGE]")]
+    pub words: Vec<String>,
+    /// A past run's id, the beginning of one, or `last`.
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
+    /// Apply a profile of the file; several apply in order.
+    #[arg(long, value_name = "NAME")]
+    pub profile: Vec<String>,
+    /// Set a value: stages.sft.params.learning_rate=2e-4.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// The backend of a stage (sft=cuda:0) or of all (wgpu).
+    #[arg(long, value_name = "[STAGE=]BACKEND")]
+    pub backend: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub which: Which,
+    /// Run a stage though its result is there.
+    #[arg(long, value_name = "STAGE")]
+    pub force: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// Stages at once, at most [default: one for each CPU].
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct GraphArgs {
+    #[command(flatten)]
+    pub which: Which,
+    #[arg(long, value_enum, default_value_t = Format::Mermaid)]
+    pub format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Format {
+    Mermaid,
+    Dot,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct GetArgs {
+    #[command(flatten)]
+    pub which: Which,
+}

@@ -1,0 +1,121 @@
+//! `get`: an output out of the store, as a copy of one's own.
+
+use std::path::Path;
+
+use gazal_engine::PlanState;
+use gazal_store::{Digest, Receipt, Store};
+
+use crate::App;
+use crate::args::{Args, GetArgs};
+use crate::failure::{Exit, Failure};
+use crate::out::Out;
+use crate::workspace::{Workspace, open_run, open_store};
+
+pub(crate) fn get(app: &App, args: &Args, verb: &GetArgs, out: &mut Out) -> Result<Exit, Failure> {
+    let mut words = verb.which.words.clone();
+    let (Some(folder), Some(output)) = (words.pop(), words.pop()) else { return Err(usage()) };
+    let store = open_store(args)?;
+    let (key, name) = match &verb.which.run {
+        Some(id) if words.is_empty() => from_run(&store, id, &output)?,
+        None if words.len() == 1 => from_file(app, verb, &words[0], &store, &output)?,
+        _ => return Err(usage()),
+    };
+    let receipt = store.receipt(&key)?.ok_or_else(|| missing(&output))?;
+    let name = choose(&receipt, &output, name.as_deref())?;
+    let restored = store.restore(&receipt.outputs[&name].artifact, Path::new(&folder));
+    restored.map_err(|error| match error {
+        damaged if damaged.is_damage() => Failure::new(Exit::Store, format!("{damaged}; run the pipeline again")),
+        occupied @ gazal_store::StoreError::Occupied { .. } => Failure::wrong(occupied.to_string(), ""),
+        error => error.into(),
+    })?;
+    if out.json {
+        out.json_line(&serde_json::json!({"output": name, "key": key, "folder": folder}));
+    } else {
+        out.line(format!("{output} -> {folder}"));
+    }
+    Ok(Exit::Done)
+}
+
+fn usage() -> Failure {
+    Failure::wrong("get needs an output and a folder", "gazal-pipe get FILE STAGE[.OUTPUT] DIR")
+}
+
+fn missing(output: &str) -> Failure {
+    Failure::wrong(
+        format!("`{output}` is not there yet, or not up to date"),
+        "run the pipeline first: gazal-pipe run FILE STAGE",
+    )
+}
+
+/// Key and output's name, from the pipeline as it is now.
+fn from_file(
+    app: &App,
+    verb: &GetArgs,
+    file: &str,
+    store: &Store,
+    output: &str,
+) -> Result<(Digest, Option<String>), Failure> {
+    let which = crate::args::Which {
+        words: vec![file.to_string()],
+        run: None,
+        profile: verb.which.profile.clone(),
+        set: verb.which.set.clone(),
+        backend: verb.which.backend.clone(),
+    };
+    let mut workspace = Workspace::from_words(app, &which)?;
+    let names: Vec<String> = workspace.pipeline.stages.iter().map(|stage| stage.name.clone()).collect();
+    let (stage, name) = split(output, &names);
+    let found = workspace.find(&[stage.to_string()])?;
+    let [index] = found[..] else {
+        let help = found.iter().map(|&index| names[index].as_str()).collect::<Vec<_>>().join(", ");
+        return Err(Failure::wrong(format!("`{stage}` has several points"), &help));
+    };
+    workspace.targets = vec![names[index].clone()];
+    let plan =
+        workspace.with_options(store.clone(), &[], |options| gazal_engine::plan(&workspace.pipeline, options))?;
+    let planned = plan.stages.into_iter().find(|planned| planned.name == names[index]);
+    let key = planned.filter(|planned| planned.state == PlanState::Hit).and_then(|planned| planned.key);
+    Ok((key.ok_or_else(|| missing(output))?, name.map(str::to_string)))
+}
+
+fn from_run(store: &Store, id: &str, output: &str) -> Result<(Digest, Option<String>), Failure> {
+    let (_, record) = open_run(store, id)?;
+    let names: Vec<String> = record.stages.iter().map(|stage| stage.name.clone()).collect();
+    let (stage, name) = split(output, &names);
+    let key = record.stages.iter().find(|one| one.name == stage).and_then(|one| one.key);
+    let key = key.ok_or_else(|| Failure::wrong(format!("run {id} has no result of `{stage}`"), &names.join(", ")))?;
+    Ok((key, name.map(str::to_string)))
+}
+
+/// `shout.out` is a stage and its output; a matrix point's name may itself hold a dot.
+fn split<'a>(output: &'a str, stages: &[String]) -> (&'a str, Option<&'a str>) {
+    if stages.iter().any(|stage| stage == output) {
+        return (output, None);
+    }
+    output.rsplit_once('.').map_or((output, None), |(stage, name)| (stage, Some(name)))
+}
+
+fn choose(receipt: &Receipt, asked: &str, name: Option<&str>) -> Result<String, Failure> {
+    let names: Vec<&String> = receipt.outputs.keys().collect();
+    let listed = names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+    match (name, &names[..]) {
+        (Some(name), _) if receipt.outputs.contains_key(name) => Ok(name.to_string()),
+        (Some(name), _) => {
+            Err(Failure::wrong(format!("`{asked}`: there is no output `{name}`"), &format!("it has {listed}")))
+        }
+        (None, [only]) => Ok((*only).clone()),
+        (None, _) => Err(Failure::wrong(format!("`{asked}` has several outputs"), &format!("name one of {listed}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dot_may_belong_to_the_stage() {
+        let stages = ["cell@rate=0.1".to_string()];
+        assert_eq!(split("cell@rate=0.1", &stages), ("cell@rate=0.1", None));
+        assert_eq!(split("cell@rate=0.1.out", &stages), ("cell@rate=0.1", Some("out")));
+    }
+}

@@ -1,0 +1,100 @@
+//! The command line over the engine: arguments, progress, reports, exit codes. The one place that prints.
+//!
+//! A binary with stage kinds of its own calls [`main_with`] with them, or [`main_with_devices`] where it also
+//! computes on devices that this project does not know; its workers are the same binary.
+
+mod args;
+mod cache;
+mod check;
+mod devices;
+mod explain;
+mod failure;
+mod get;
+mod graph;
+mod init;
+mod kinds;
+mod log;
+mod out;
+mod plan;
+mod progress;
+mod report;
+mod run;
+mod status;
+mod words;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use gazal_engine::kinds::builtin;
+use gazal_stage_api::Kinds;
+
+use args::{Args, CacheVerb, Verb};
+pub use devices::{DeviceReport, Devices};
+pub use failure::Exit;
+use failure::Failure;
+use out::Out;
+
+/// The program with these stage kinds besides `source` and `exec`, on the devices that [`Devices::default`] finds.
+pub fn main_with(kinds: Kinds) -> ExitCode {
+    main_with_devices(kinds, Devices::default())
+}
+
+/// The program with these stage kinds and devices.
+#[allow(clippy::needless_pass_by_value, reason = "the program owns what it is made of")]
+pub fn main_with_devices(kinds: Kinds, devices: Devices) -> ExitCode {
+    let app = App { kinds: all_kinds(&kinds), devices };
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Wrong.into() } else { Exit::Done.into() };
+        }
+    };
+    let mut out = Out::new(args.json, args.quiet);
+    match app.dispatch(&args, &mut out) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            out.failure(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+/// `source` and `exec` first; a kind of the same name replaces them.
+fn all_kinds(own: &Kinds) -> Kinds {
+    let builtin = builtin().into_iter().filter(|kind| own.get(kind.name()).is_none());
+    Kinds::new(builtin.chain(own.iter()).collect())
+}
+
+/// What the binary is made of.
+pub(crate) struct App {
+    pub kinds: Kinds,
+    pub devices: Devices,
+}
+
+impl App {
+    fn dispatch(&self, args: &Args, out: &mut Out) -> Result<Exit, Failure> {
+        match &args.verb {
+            Verb::Run(verb) => run::run(self, args, verb, out),
+            Verb::Plan(verb) => plan::plan(self, args, verb, out),
+            Verb::Check(which) => check::check(self, args, which, out),
+            Verb::Explain(which) => explain::explain(self, args, which, out),
+            Verb::Graph(verb) => graph::graph(self, args, verb, out),
+            Verb::Status(which) => status::status(self, args, which, out),
+            Verb::Log(which) => log::log(self, args, which, out),
+            Verb::Get(verb) => get::get(self, args, verb, out),
+            Verb::Kinds { name } => kinds::kinds(self, name.as_deref(), out),
+            Verb::Doctor => devices::doctor(self, args, out),
+            Verb::Schema => {
+                out.value(&gazal_spec::schema(&self.kinds));
+                Ok(Exit::Done)
+            }
+            Verb::Init { folder } => init::init(folder, out),
+            Verb::Cache { verb: CacheVerb::Ls } => cache::list(args, out),
+            Verb::Cache { verb: CacheVerb::Verify } => cache::verify(args, out),
+            Verb::Worker => Ok(if gazal_engine::worker_main(&self.kinds) { Exit::Done } else { Exit::Failed }),
+            Verb::Probe { backend } => devices::probe(&self.devices, backend, out),
+        }
+    }
+}

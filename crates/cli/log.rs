@@ -1,0 +1,68 @@
+//! `log`: the log of a stage from the last run in which it ran, or the story of a run.
+
+use std::fs;
+
+use gazal_engine::{log_path, read_record};
+use gazal_store::{RunDir, Store};
+use serde_json::Value;
+
+use crate::App;
+use crate::args::{Args, Which};
+use crate::failure::{Exit, Failure};
+use crate::out::Out;
+use crate::workspace::{Workspace, open_store};
+
+pub(crate) fn log(app: &App, args: &Args, which: &Which, out: &mut Out) -> Result<Exit, Failure> {
+    let store = open_store(args)?;
+    let (runs, names) = match &which.run {
+        Some(id) => (vec![store.run(id)?], which.words.clone()),
+        None => {
+            let workspace = Workspace::from_words(app, which)?;
+            let names = if workspace.targets.is_empty() { Vec::new() } else { workspace.find(&workspace.targets)? };
+            let names = names.into_iter().map(|index| workspace.pipeline.stages[index].name.clone()).collect();
+            (runs_of(&store, &workspace)?, names)
+        }
+    };
+    if names.is_empty() {
+        return story(&runs, out);
+    }
+    for name in &names {
+        let text = runs.iter().find_map(|run| fs::read(log_path(run, name)).ok());
+        let text = text.ok_or_else(|| Failure::wrong(format!("`{name}` has no log: it never ran"), ""))?;
+        out.line(String::from_utf8_lossy(&text).trim_end());
+    }
+    Ok(Exit::Done)
+}
+
+/// Runs of the pipeline file, youngest first.
+fn runs_of(store: &Store, workspace: &Workspace) -> Result<Vec<RunDir>, Failure> {
+    let mut runs = store.runs()?;
+    runs.reverse();
+    runs.retain(|run| read_record(run).is_ok_and(|record| record.header.file == workspace.file));
+    Ok(runs)
+}
+
+/// The youngest run, told line by line; as it was written, for programs.
+fn story(runs: &[RunDir], out: &mut Out) -> Result<Exit, Failure> {
+    let run = runs.first().ok_or_else(|| Failure::wrong("this pipeline has not run yet", "gazal-pipe run FILE"))?;
+    let events = fs::read_to_string(run.file("events.jsonl")).unwrap_or_default();
+    if out.json {
+        out.line(events.trim_end());
+        return Ok(Exit::Done);
+    }
+    let lines = events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.for_each(|event| out.line(told(&event)));
+    Ok(Exit::Done)
+}
+
+/// `2026-01-02T03:04:05.678Z  shout  stage ran`
+fn told(event: &Value) -> String {
+    let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
+    let detail = match text("event") {
+        "progress" => format!("{}/{} {} {}", event["done"], event["total"], text("unit"), event["metrics"]),
+        "stage" => format!("{} {}", text("state"), text("error")),
+        "message" => text("text").to_string(),
+        other => other.to_string(),
+    };
+    format!("{}  {}  {}", text("at"), text("name"), detail.trim_end())
+}

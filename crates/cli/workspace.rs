@@ -1,0 +1,155 @@
+//! From the words on the command line to a checked pipeline, its stages and a store.
+
+use std::path::{Path, PathBuf};
+
+use gazal_engine::{CancelToken, EngineError, Options, ProcessLauncher, Record, Requested, read_record};
+use gazal_spec::{Overrides, Pipeline, Source};
+use gazal_stage_api::Backend;
+use gazal_store::{RunDir, Store};
+
+use crate::args::{Args, Which};
+use crate::failure::{Exit, Failure, Text};
+use crate::{App, devices};
+
+/// A pipeline, opened for a verb.
+pub(crate) struct Workspace {
+    pub text: Text,
+    pub file: PathBuf,
+    pub pipeline: Pipeline,
+    /// As named on the command line.
+    pub targets: Vec<String>,
+    pub requested: Requested,
+}
+
+/// Opens the store that the command line or the environment names.
+pub(crate) fn open_store(args: &Args) -> Result<Store, Failure> {
+    let named =
+        args.store.clone().or_else(|| std::env::var_os("GAZAL_STORE").filter(|dir| !dir.is_empty()).map(PathBuf::from));
+    Ok(Store::open(&named.unwrap_or_else(|| "cache".into()))?)
+}
+
+/// The run that `--run` names.
+pub(crate) fn open_run(store: &Store, id: &str) -> Result<(RunDir, Record), Failure> {
+    let dir = store.run(id)?;
+    let record = read_record(&dir).map_err(|error| Failure::engine(error, &Text::default()))?;
+    Ok((dir, record))
+}
+
+impl Workspace {
+    /// Reads and checks the pipeline of a file, or of a past run as it was asked for then.
+    pub fn open(app: &App, args: &Args, which: &Which) -> Result<Workspace, Failure> {
+        match &which.run {
+            None => Workspace::from_words(app, which),
+            Some(id) => {
+                let (_, record) = open_run(&open_store(args)?, id)?;
+                let targets =
+                    if which.words.is_empty() { record.header.requested.targets.clone() } else { which.words.clone() };
+                Workspace::read(app, &record.header.file, Requested { targets, ..record.header.requested })
+            }
+        }
+    }
+
+    pub fn from_words(app: &App, which: &Which) -> Result<Workspace, Failure> {
+        let Some((file, targets)) = which.words.split_first() else {
+            return Err(Failure::wrong("no pipeline file is named", "gazal-pipe VERB FILE [STAGE...], or --run last"));
+        };
+        let requested = requested(which, targets)?;
+        Workspace::read(app, Path::new(file), requested)
+    }
+
+    fn read(app: &App, path: &Path, requested: Requested) -> Result<Workspace, Failure> {
+        let name = path.display().to_string();
+        let unreadable =
+            |error: std::io::Error| Failure::wrong(format!("cannot read the pipeline `{name}`: {error}"), "");
+        let file = std::fs::canonicalize(path).map_err(unreadable)?;
+        let text = Text { text: std::fs::read_to_string(&file).map_err(unreadable)?, name };
+        let overrides = Overrides {
+            profiles: requested.profiles.clone(),
+            set: requested.set.clone(),
+            backend: requested.backend.clone(),
+        };
+        let source = Source { name: &text.name, text: &text.text };
+        let pipeline = match gazal_spec::load(&source, &overrides, &app.kinds) {
+            Ok(pipeline) => pipeline,
+            Err(found) => return Err(Failure::diagnostics(found, text)),
+        };
+        Ok(Workspace { text, file, pipeline, targets: requested.targets.clone(), requested })
+    }
+
+    /// Indices of `names` and of all that they need; of everything when there are none.
+    pub fn select(&self, names: &[String]) -> Result<Vec<usize>, Failure> {
+        self.pipeline.select(names).map_err(|found| Failure::diagnostics(vec![found], self.text.clone()))
+    }
+
+    /// Indices of `names` alone; of everything when there are none.
+    pub fn find(&self, names: &[String]) -> Result<Vec<usize>, Failure> {
+        if names.is_empty() {
+            return self.select(names);
+        }
+        let mut found = Vec::new();
+        for name in names {
+            found.extend(self.pipeline.find(name).map_err(|one| Failure::diagnostics(vec![one], self.text.clone()))?);
+        }
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    pub fn failure(&self, error: EngineError) -> Failure {
+        Failure::engine(error, &self.text)
+    }
+
+    /// Calls `with` with options over the selected stages.
+    pub fn with_options<T>(
+        &self,
+        store: Store,
+        force: &[String],
+        with: impl FnOnce(&mut Options) -> Result<T, EngineError>,
+    ) -> Result<T, Failure> {
+        let selected = self.select(&self.targets)?;
+        let force = if force.is_empty() { Vec::new() } else { self.find(force)? };
+        if let Some(&outside) = force.iter().find(|index| !selected.contains(index)) {
+            let name = &self.pipeline.stages[outside].name;
+            return Err(Failure::wrong(
+                format!("`{name}` is forced, but is no part of this run"),
+                "name it as a stage too",
+            ));
+        }
+        let program = std::env::current_exe().map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+        let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
+        let auto = || devices::ask_auto(&program);
+        let device_check = |backend: Backend| devices::ask(&program, backend);
+        let launcher = ProcessLauncher { program: program.clone() };
+        let mut options = Options {
+            store,
+            file: self.file.clone(),
+            selected,
+            force,
+            jobs: threads as usize,
+            threads,
+            auto: &auto,
+            device_check: &device_check,
+            launcher: &launcher,
+            cancel: CancelToken::default(),
+            requested: self.requested.clone(),
+        };
+        with(&mut options).map_err(|error| self.failure(error))
+    }
+}
+
+fn requested(which: &Which, targets: &[String]) -> Result<Requested, Failure> {
+    let set = which.set.iter().map(|text| match text.split_once('=') {
+        Some((key, value)) => Ok((key.trim().to_string(), value.trim().to_string())),
+        None => Err(Failure::wrong(format!("`--set {text}` has no `=`"), "--set stages.sft.params.learning_rate=2e-4")),
+    });
+    let backend = which.backend.iter().map(|text| match text.split_once('=') {
+        Some((stage, backend)) => (Some(stage.to_string()), backend.to_string()),
+        None => (None, text.clone()),
+    });
+    Ok(Requested {
+        profiles: which.profile.clone(),
+        set: set.collect::<Result<_, _>>()?,
+        backend: backend.collect(),
+        targets: targets.to_vec(),
+    })
+}

@@ -1,0 +1,17 @@
+use std::path::{Path, PathBuf};
+
+/// What can go wrong with a file of rows; every variant names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    /// A row that is no JSON or has another shape than was asked for; `line` counts from 1.
+    #[error("{}:{line}: {message}", path.display())]
+    Row { path: PathBuf, line: usize, message: String },
+}
+
+impl DataError {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> DataError + '_ {
+        move |source| DataError::Io { path: path.to_path_buf(), source }
+    }
+}

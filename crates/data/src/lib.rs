@@ -1,0 +1,16 @@
+//! Rows: JSON Lines as streams with places in their errors, digests of rows by content, and the random
+//! streams that every learning stage draws from.
+//!
+//! What is absent here: stages, tensors, tokens.
+
+mod digest;
+mod error;
+pub mod jsonl;
+mod rng;
+
+pub use digest::{canonical, row_digest, rows_digest};
+pub use error::DataError;
+pub use rng::{Draws, Stream};
+
+/// A row of a data set without a type of its own; keys keep the order in which they were written.
+pub type Row = serde_json::Map<String, serde_json::Value>;

@@ -1,0 +1,177 @@
+//! `exec`: any program as a stage. Inputs and outputs are folders named by environment variables; the program
+//! runs in the pipeline file's folder, with a small environment and its output in the stage's log.
+//!
+//! It runs under a worker, which is its supervisor: the program stays in the worker's process group, and
+//! whatever it leaves running is ended with it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use gazal_stage_api::{Arity, Context, Declared, InPort, JsonSchema, Kind, OutPort, Problem, Role, StageError, Traits};
+use serde::{Deserialize, Serialize};
+
+use crate::{paths, process};
+
+pub struct Exec;
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExecParams {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Patterns of the files that the program consists of, relative to the pipeline file; hashed into the key.
+    #[serde(default)]
+    pub sources: Vec<String>,
+    /// Names of environment variables that the program may see besides `PATH`, `HOME` and the like; their values
+    /// are not part of the key.
+    #[serde(default)]
+    pub env: Vec<String>,
+}
+
+/// Kept from the runner's environment.
+const ENVIRONMENT: [&str; 10] =
+    ["PATH", "HOME", "USER", "SHELL", "TMPDIR", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR"];
+/// Between asking a program to end and ending it.
+const GRACE: Duration = Duration::from_secs(2);
+
+impl Kind for Exec {
+    type Params = ExecParams;
+    const NAME: &'static str = "exec";
+    const REVISION: u32 = 1;
+    const DOC: &'static str = "any program: $GAZAL_INPUT_<port>, $GAZAL_OUTPUT_<name>";
+    const TRAITS: Traits =
+        Traits { seeded: false, computes: false, network: true, unkeyed: &[], paths: &["sources"], numerics: "" };
+
+    fn inputs(&self, _: &ExecParams, declared: &Declared) -> Vec<InPort> {
+        let port = |name: &String| InPort { name: name.clone(), accepts: None, arity: Arity::Any, doc: "a folder" };
+        declared.inputs.iter().map(port).collect()
+    }
+
+    fn outputs(&self, _: &ExecParams, declared: &Declared) -> Vec<OutPort> {
+        let port =
+            |(name, &kind): (&String, _)| OutPort { name: name.clone(), kind, role: Role::Value, doc: "a folder" };
+        declared.outputs.iter().map(port).collect()
+    }
+
+    fn validate(&self, params: &ExecParams) -> Vec<Problem> {
+        match params.command.first() {
+            Some(program) if !program.is_empty() => Vec::new(),
+            _ => vec![Problem::new("command", "names no program").with_help("e.g. command = [\"python3\", \"x.py\"]")],
+        }
+    }
+
+    fn run(&self, params: ExecParams, context: &mut Context) -> Result<(), StageError> {
+        let program = params.command.first().cloned().unwrap_or_default();
+        let child = command(&params, context).spawn();
+        let child = child.map_err(|error| StageError::failed(format!("cannot start `{program}`: {error}")))?;
+        let status = supervise(child, context);
+        process::signal_descendants(true);
+        let status = status?;
+        if status.success() { Ok(()) } else { Err(StageError::failed(format!("`{program}` ended with {status}"))) }
+    }
+}
+
+fn command(params: &ExecParams, context: &Context) -> Command {
+    let mut command = Command::new(&params.command[0]);
+    command.args(&params.command[1..]).stdin(Stdio::null()).stdout(std::io::stderr()).env_clear();
+    for name in ENVIRONMENT.into_iter().chain(params.env.iter().map(String::as_str)) {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    for (port, folders) in &context.folders.inputs {
+        command.env(variable("GAZAL_INPUT_", port), join(folders));
+    }
+    for (name, folder) in &context.folders.outputs {
+        command.env(variable("GAZAL_OUTPUT_", name), folder);
+    }
+    command
+}
+
+/// A shell can only spell letters, digits and underscores.
+fn variable(prefix: &str, name: &str) -> String {
+    let spelled = name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '_' });
+    prefix.chars().chain(spelled).collect()
+}
+
+/// Several folders as in `PATH`.
+fn join(folders: &[PathBuf]) -> String {
+    folders.iter().map(|folder| folder.to_string_lossy()).collect::<Vec<_>>().join(":")
+}
+
+fn supervise(mut child: Child, context: &Context) -> Result<ExitStatus, StageError> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        let ended =
+            child.try_wait().map_err(|error| StageError::failed(format!("cannot watch the program: {error}")))?;
+        if let Some(status) = ended {
+            return Ok(status);
+        }
+        if context.cancelled() {
+            end(&mut child);
+            return Err(StageError::Cancelled);
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// Asks, waits a little, insists.
+fn end(child: &mut Child) {
+    process::signal_descendants(false);
+    let asked = Instant::now();
+    while asked.elapsed() < GRACE && matches!(child.try_wait(), Ok(None)) {
+        thread::sleep(Duration::from_millis(20));
+    }
+    process::signal_descendants(true);
+    let _ = child.wait();
+}
+
+/// Files below `base` that an argument of `command` names and no pattern of `sources` covers: a change of them
+/// would go unnoticed.
+pub fn undeclared_files(params: &ExecParams, base: &Path) -> Vec<String> {
+    let declared: Vec<PathBuf> =
+        params.sources.iter().flat_map(|pattern| paths::matches(base, pattern).unwrap_or_default()).collect();
+    let words = params.command.iter().flat_map(|argument| argument.split([' ', ';', '|', '&', '<', '>', '"', '\'']));
+    let mut found: Vec<String> = words
+        .filter(|word| !word.is_empty() && !word.starts_with('$') && Path::new(word).is_relative())
+        .filter(|word| base.join(word).is_file() && !declared.contains(&base.join(word)))
+        .map(str::to_string)
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    fn params(command: &[&str], sources: &[&str]) -> ExecParams {
+        let owned = |items: &[&str]| items.iter().map(ToString::to_string).collect();
+        ExecParams { command: owned(command), sources: owned(sources), env: Vec::new() }
+    }
+
+    #[test]
+    fn a_script_that_no_source_covers_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("x.py"), "").unwrap();
+        assert_eq!(undeclared_files(&params(&["python3", "x.py"], &[]), dir.path()), ["x.py"]);
+        assert_eq!(undeclared_files(&params(&["sh", "-c", "python3 x.py > y"], &[]), dir.path()), ["x.py"]);
+        assert!(undeclared_files(&params(&["python3", "x.py"], &["*.py"]), dir.path()).is_empty());
+    }
+
+    #[test]
+    fn variables_are_ones_that_a_shell_can_spell() {
+        assert_eq!(variable("GAZAL_INPUT_", "raw-text"), "GAZAL_INPUT_raw_text");
+    }
+
+    #[test]
+    fn an_empty_command_is_a_mistake() {
+        assert_eq!(Exec.validate(&params(&[], &[])).len(), 1);
+        assert_eq!(Exec.validate(&params(&["true"], &[])).len(), 0);
+    }
+}

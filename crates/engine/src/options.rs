@@ -1,0 +1,67 @@
+//! What a person asked for, resolved by the program that was asked.
+
+use std::path::{Path, PathBuf};
+
+use gazal_spec::{BackendChoice, Stage};
+use gazal_stage_api::{Backend, DeviceRequest};
+use gazal_store::Store;
+use serde::{Deserialize, Serialize};
+
+use crate::{CancelToken, Launcher};
+
+/// How to plan and run a pipeline.
+pub struct Options<'a> {
+    pub store: Store,
+    /// The pipeline file, absolute; paths in it start at its folder.
+    pub file: PathBuf,
+    /// Stages to bring up to date, with all that they need, in the pipeline's order.
+    pub selected: Vec<usize>,
+    /// Stages among them to run though their results are there.
+    pub force: Vec<usize>,
+    /// Stages that run at once, at most.
+    pub jobs: usize,
+    /// CPU slots; also what a computing stage takes when it does not say.
+    pub threads: u32,
+    /// The backend behind `auto`; asked at most when a stage says `auto`.
+    pub auto: &'a dyn Fn() -> Backend,
+    /// Whether this program on this machine can compute there; asked only when something must run.
+    pub device_check: &'a dyn Fn(Backend) -> Result<(), String>,
+    pub launcher: &'a dyn Launcher,
+    pub cancel: CancelToken,
+    /// Kept in the run's record.
+    pub requested: Requested,
+}
+
+/// The command line behind a run, so that it can be asked for again by the run's name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Requested {
+    pub profiles: Vec<String>,
+    pub set: Vec<(String, String)>,
+    pub backend: Vec<(Option<String>, String)>,
+    pub targets: Vec<String>,
+}
+
+impl Options<'_> {
+    /// The folder at which the pipeline's paths start.
+    pub fn base(&self) -> &Path {
+        self.file.parent().unwrap_or(Path::new("."))
+    }
+
+    pub(crate) fn device(&self, stage: &Stage) -> DeviceRequest {
+        let backend = match stage.backend {
+            BackendChoice::Given(backend) => backend,
+            BackendChoice::Auto => (self.auto)(),
+        };
+        DeviceRequest { backend, precision: stage.precision }
+    }
+
+    /// CPU slots of a stage: as the file says, else all for a computing kind and one for another.
+    pub(crate) fn cpus(&self, stage: &Stage) -> u32 {
+        let wanted = match stage.needs.cpus {
+            0 if stage.kind.traits().computes => self.threads,
+            0 => 1,
+            given => given,
+        };
+        wanted.clamp(1, self.threads.max(1))
+    }
+}

@@ -1,0 +1,113 @@
+//! What the engine asks of the operating system about processes, so that nothing outlives its runner.
+//!
+//! A worker leads a process group of its own, in which its children stay; the group is ended as a whole. It
+//! adopts what its children leave behind (subreaper), so even a process that left the group is found again.
+
+use std::path::Path;
+
+use nix::sys::prctl;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::{Pid, getpgrp, getpid};
+
+/// Ends the worker when the runner dies, for kinds that start no processes: those end by the closed stdin, which
+/// lets them take their children along.
+pub(crate) fn die_with_parent() {
+    let _ = prctl::set_pdeathsig(Signal::SIGKILL);
+}
+
+/// Adopts descendants whose parents have died.
+pub(crate) fn adopt_orphans() {
+    let _ = prctl::set_child_subreaper(true);
+}
+
+/// Ends a process group. Harmless where it is gone.
+pub(crate) fn kill_group(leader: u32) {
+    if let Ok(leader) = i32::try_from(leader) {
+        let _ = killpg(Pid::from_raw(leader), Signal::SIGKILL);
+    }
+}
+
+/// Asks every descendant of this process to end, or ends it.
+pub(crate) fn signal_descendants(force: bool) {
+    let signal = if force { Signal::SIGKILL } else { Signal::SIGTERM };
+    for pid in descendants(getpid().as_raw()) {
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+}
+
+/// Ends every descendant, those that left the process group included, then this process with its group.
+pub(crate) fn end_with_descendants() {
+    for _ in 0..10 {
+        if descendants(getpid().as_raw()).is_empty() {
+            break;
+        }
+        signal_descendants(true);
+    }
+    let _ = killpg(getpgrp(), Signal::SIGKILL);
+}
+
+/// Living processes below `root`, from `/proc`.
+fn descendants(root: i32) -> Vec<i32> {
+    let parents: Vec<(i32, i32)> = processes();
+    let mut found = vec![root];
+    let mut next = 0;
+    while next < found.len() {
+        let parent = found[next];
+        found.extend(parents.iter().filter(|&&(_, of)| of == parent).map(|&(pid, _)| pid));
+        next += 1;
+    }
+    found.split_off(1)
+}
+
+/// Process and parent of everything that lives; zombies left out.
+fn processes() -> Vec<(i32, i32)> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .filter_map(|entry| {
+            let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(Path::new("/proc").join(format!("{pid}/stat"))).ok()?;
+            let mut rest = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+            let state = rest.next()?;
+            let parent = rest.next()?.parse().ok()?;
+            (state != "Z").then_some((pid, parent))
+        })
+        .collect()
+}
+
+/// The largest resident memory of this process or one of its ended children, in bytes.
+pub(crate) fn peak_bytes() -> Option<u64> {
+    [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN]
+        .into_iter()
+        .filter_map(|who| getrusage(who).ok())
+        .filter_map(|usage| u64::try_from(usage.max_rss()).ok())
+        .max()
+        .map(|kilobytes| kilobytes * 1024)
+}
+
+pub(crate) fn host() -> String {
+    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_child_is_a_descendant_until_it_ends() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        assert!(descendants(getpid().as_raw()).contains(&pid));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!descendants(getpid().as_raw()).contains(&pid));
+    }
+
+    #[test]
+    fn memory_is_known() {
+        assert!(peak_bytes().unwrap() > 1 << 20);
+    }
+}

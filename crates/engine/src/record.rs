@@ -1,0 +1,263 @@
+//! What a run tells while it goes, and what it leaves behind: `runs/<id>/run.json` says what was asked and how it
+//! ended, `events.jsonl` what happened, and each stage that ran has a log.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use gazal_stage_api::Level;
+use gazal_store::{Digest, RunDir, rfc3339};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Cause, EngineError, Outcome, Requested};
+
+/// Something that happened in a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum RunEvent {
+    /// The first.
+    Begin {
+        run: String,
+        pipeline: String,
+        stages: usize,
+    },
+    /// A worker begins with a stage.
+    Start {
+        name: String,
+        kind: String,
+        key: Digest,
+        causes: Vec<Cause>,
+        log: PathBuf,
+    },
+    Progress {
+        name: String,
+        done: u64,
+        total: u64,
+        unit: String,
+        metrics: BTreeMap<String, f64>,
+    },
+    Message {
+        name: String,
+        level: Level,
+        text: String,
+    },
+    /// A stage is done.
+    Stage {
+        name: String,
+        state: Outcome,
+        seconds: f64,
+        key: Option<Digest>,
+        error: Option<String>,
+    },
+    /// The last.
+    Run(Summary),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    pub run: String,
+    pub hit: usize,
+    pub ran: usize,
+    pub failed: usize,
+    pub blocked: usize,
+    pub skipped: usize,
+    pub interrupted: usize,
+    pub seconds: f64,
+}
+
+impl Summary {
+    pub(crate) fn count(&mut self, outcome: Outcome) {
+        *self.number(outcome) += 1;
+    }
+
+    /// A stage that was done is not any more.
+    pub(crate) fn uncount(&mut self, outcome: Outcome) {
+        *self.number(outcome) -= 1;
+    }
+
+    fn number(&mut self, outcome: Outcome) -> &mut usize {
+        match outcome {
+            Outcome::Hit => &mut self.hit,
+            Outcome::Ran => &mut self.ran,
+            Outcome::Failed => &mut self.failed,
+            Outcome::Blocked => &mut self.blocked,
+            Outcome::Skipped => &mut self.skipped,
+            Outcome::Interrupted => &mut self.interrupted,
+        }
+    }
+}
+
+/// `run.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Header {
+    pub run: String,
+    pub pipeline: String,
+    /// The pipeline file.
+    pub file: PathBuf,
+    pub requested: Requested,
+    pub program: String,
+    pub host: String,
+    pub started: String,
+    pub finished: Option<String>,
+    pub summary: Option<Summary>,
+}
+
+/// A run as its folder tells of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    pub header: Header,
+    /// In the order in which they began.
+    pub stages: Vec<StageRecord>,
+    /// Whether its runner still lives.
+    pub alive: bool,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct StageRecord {
+    pub name: String,
+    pub key: Option<Digest>,
+    /// `None` while it runs, and for ever if its runner was killed.
+    pub state: Option<Outcome>,
+    pub seconds: Option<f64>,
+    pub causes: Vec<Cause>,
+    pub error: Option<String>,
+}
+
+/// The log of a stage in a run.
+pub fn log_path(run: &RunDir, stage: &str) -> PathBuf {
+    let safe =
+        stage.chars().map(|letter| if letter.is_alphanumeric() || "-_@=,.".contains(letter) { letter } else { '_' });
+    run.file(&format!("{}.log", safe.collect::<String>()))
+}
+
+/// Progress is recorded once in this time for a stage; records of learning are the stages' own.
+const PROGRESS: Duration = Duration::from_secs(1);
+const HEADER: &str = "run.json";
+const EVENTS: &str = "events.jsonl";
+const ALIVE: &str = "alive";
+
+/// Writes a run's folder.
+pub(crate) struct Recorder {
+    pub dir: RunDir,
+    header: Header,
+    events: File,
+    /// Locked while the runner lives.
+    _alive: File,
+    told: HashMap<String, Instant>,
+}
+
+impl Recorder {
+    pub fn begin(dir: RunDir, pipeline: &str, file: &Path, requested: &Requested) -> Result<Recorder, EngineError> {
+        let create = |name: &str| {
+            let path = dir.file(name);
+            OpenOptions::new().create(true).append(true).open(&path).map_err(EngineError::io(&path))
+        };
+        let (events, alive) = (create(EVENTS)?, create(ALIVE)?);
+        alive.lock().map_err(EngineError::io(dir.path()))?;
+        let header = Header {
+            run: dir.id().into(),
+            pipeline: pipeline.into(),
+            file: file.to_path_buf(),
+            requested: requested.clone(),
+            program: concat!("gazal-pipe ", env!("CARGO_PKG_VERSION")).into(),
+            host: crate::process::host(),
+            started: rfc3339(SystemTime::now()),
+            finished: None,
+            summary: None,
+        };
+        let recorder = Recorder { dir, header, events, _alive: alive, told: HashMap::new() };
+        recorder.write_header()?;
+        Ok(recorder)
+    }
+
+    pub fn add(&mut self, event: &RunEvent) -> Result<(), EngineError> {
+        if let RunEvent::Progress { name, .. } = event {
+            if self.told.get(name).is_some_and(|told| told.elapsed() < PROGRESS) {
+                return Ok(());
+            }
+            self.told.insert(name.clone(), Instant::now());
+        }
+        if let RunEvent::Run(summary) = event {
+            self.header.summary = Some(summary.clone());
+            self.header.finished = Some(rfc3339(SystemTime::now()));
+            self.write_header()?;
+        }
+        let mut line = serde_json::to_value(event).unwrap_or_default();
+        line["at"] = rfc3339(SystemTime::now()).into();
+        writeln!(self.events, "{line}").map_err(EngineError::io(self.dir.path()))
+    }
+
+    fn write_header(&self) -> Result<(), EngineError> {
+        let (draft, path) = (self.dir.file(".run.json"), self.dir.file(HEADER));
+        let text = serde_json::to_string_pretty(&self.header).unwrap_or_default();
+        fs::write(&draft, text).and_then(|()| fs::rename(&draft, &path)).map_err(EngineError::io(&path))
+    }
+}
+
+/// Reads the folder of a run.
+///
+/// # Errors
+/// When it has no readable `run.json`.
+pub fn read_record(dir: &RunDir) -> Result<Record, EngineError> {
+    let header = read_header(dir)?;
+    let mut stages: Vec<StageRecord> = Vec::new();
+    for event in read_events(dir) {
+        match event {
+            RunEvent::Start { name, key, causes, .. } => {
+                stages.retain(|stage| stage.name != name);
+                stages.push(StageRecord { name, key: Some(key), causes, ..StageRecord::default() });
+            }
+            RunEvent::Stage { name, state, seconds, key, error } => {
+                let at = stages.iter().position(|stage| stage.name == name).unwrap_or(stages.len());
+                if at == stages.len() {
+                    stages.push(StageRecord { name, ..StageRecord::default() });
+                }
+                let stage = &mut stages[at];
+                (stage.state, stage.seconds, stage.error, stage.key) =
+                    (Some(state), Some(seconds), error, key.or(stage.key));
+            }
+            _ => {}
+        }
+    }
+    let alive = header.finished.is_none() && is_locked(&dir.file(ALIVE));
+    Ok(Record { header, stages, alive })
+}
+
+fn read_header(dir: &RunDir) -> Result<Header, EngineError> {
+    let path = dir.file(HEADER);
+    let text = fs::read(&path).map_err(EngineError::io(&path))?;
+    serde_json::from_slice(&text).map_err(|error| EngineError::Io { path, source: error.into() })
+}
+
+/// The last line of a killed run may be half a line; what cannot be read is passed over.
+fn read_events(dir: &RunDir) -> Vec<RunEvent> {
+    let Ok(file) = File::open(dir.file(EVENTS)) else { return Vec::new() };
+    let lines = BufReader::new(file).lines().map_while(Result::ok);
+    lines
+        .filter(|line| !line.contains("\"event\":\"progress\""))
+        .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
+        .filter_map(|value| serde_json::from_value(value).ok())
+        .collect()
+}
+
+fn is_locked(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)))
+}
+
+/// The keys of the stages that a run of the pipeline in `file` had results for.
+pub(crate) fn keys_of(dir: &RunDir, file: &Path) -> Vec<(String, Digest)> {
+    if !read_header(dir).is_ok_and(|header| header.file == file) {
+        return Vec::new();
+    }
+    let events = read_events(dir).into_iter();
+    events
+        .filter_map(|event| match event {
+            RunEvent::Stage { name, state, key: Some(key), .. } if state.is_success() => Some((name, key)),
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,145 @@
+use std::fs;
+
+use serde_json::json;
+
+use super::{Space, states};
+use crate::PlanState::{Hit, Maybe, Run};
+use crate::{EngineError, Outcome, explain};
+
+/// `make` reads nothing, `join` reads it.
+fn pipeline(make: &str, join: &str) -> String {
+    format!(
+        "[pipeline]\nname = 'p'\nseed = 7\n\n[stages.make]\nkind = 'make'\nparams = {{ {make} }}\n\n\
+         [stages.join]\nkind = 'join'\ninputs = {{ parts = 'make' }}\nparams = {{ {join} }}\n"
+    )
+}
+
+#[test]
+fn what_never_ran_is_new_and_what_ran_is_there() {
+    let space = Space::new();
+    let text = pipeline("text = 'a'", "");
+    let plan = space.plan(&text);
+    assert_eq!(states(&plan), [("make", Run), ("join", Run)]);
+    assert_eq!(plan.stages[0].causes[0].field, "new");
+    assert_eq!((plan.stages[0].key.is_some(), plan.stages[1].key), (true, None));
+    space.run(&text);
+    assert_eq!(states(&space.plan(&text)), [("make", Hit), ("join", Hit)]);
+}
+
+#[test]
+fn a_changed_parameter_is_named_with_both_values_and_its_place() {
+    let space = Space::new();
+    space.run(&pipeline("text = 'a'", ""));
+    let plan = space.plan(&pipeline("text = 'b'", ""));
+    assert_eq!(states(&plan), [("make", Run), ("join", Maybe)]);
+    let cause = &plan.stages[0].causes[0];
+    assert_eq!((cause.field.as_str(), &cause.was, &cause.now), ("params.text", &Some(json!("a")), &Some(json!("b"))));
+    assert_eq!(cause.place.as_ref().map(|place| place.line), Some(7));
+    let waiting = &plan.stages[1].causes[0];
+    assert_eq!((waiting.field.as_str(), &waiting.now), ("inputs.parts", &None));
+}
+
+#[test]
+fn defaults_change_no_key_and_stand_in_explanations() {
+    let space = Space::new();
+    space.run(&pipeline("", ""));
+    assert_eq!(states(&space.plan(&pipeline("text = 'word'", "")))[0], ("make", Hit));
+    let plan = space.plan(&pipeline("text = 'b'", ""));
+    assert_eq!(plan.stages[0].causes[0].was, Some(json!("word")));
+}
+
+#[test]
+fn unkeyed_parameters_run_nothing() {
+    let space = Space::new();
+    space.run(&pipeline("logging_steps = 1", ""));
+    assert_eq!(states(&space.plan(&pipeline("logging_steps = 5", "")))[0], ("make", Hit));
+}
+
+#[test]
+fn equal_rows_stop_the_wave() {
+    let space = Space::new();
+    space.run(&pipeline("spaces = 0", ""));
+    let told = space.run(&pipeline("spaces = 3", ""));
+    assert_eq!((told.outcomes["make"], told.outcomes["join"]), (Outcome::Ran, Outcome::Hit));
+}
+
+#[test]
+fn a_stage_with_a_reason_of_its_own_runs_for_certain() {
+    let space = Space::new();
+    space.run(&pipeline("text = 'a'", ""));
+    let plan = space.plan(&pipeline("text = 'b'", "mode = 'other'"));
+    assert_eq!(states(&plan), [("make", Run), ("join", Run)]);
+    let fields: Vec<&str> = plan.stages[1].causes.iter().map(|cause| cause.field.as_str()).collect();
+    assert_eq!(fields, ["params.mode", "inputs.parts"]);
+}
+
+#[test]
+fn going_back_is_a_hit() {
+    let space = Space::new();
+    for text in ["a", "b"] {
+        space.run(&pipeline(&format!("text = '{text}'"), ""));
+    }
+    assert_eq!(states(&space.plan(&pipeline("text = 'a'", ""))), [("make", Hit), ("join", Hit)]);
+}
+
+#[test]
+fn a_lost_blob_is_a_cause() {
+    let space = Space::new();
+    let text = pipeline("text = 'a'", "");
+    space.run(&text);
+    let key = space.plan(&text).stages[0].key.unwrap();
+    let bytes = space.store().receipt(&key).unwrap().unwrap().outputs["out"].artifact.bytes.hex();
+    fs::remove_file(space.path("store/blobs").join(&bytes[..2]).join(&bytes)).unwrap();
+    let plan = space.plan(&text);
+    assert_eq!((plan.stages[0].state, plan.stages[0].causes[0].field.as_str()), (Run, "lost_blob"));
+    assert_eq!(space.run(&text).outcomes["make"], Outcome::Ran);
+    assert_eq!(states(&space.plan(&text)), [("make", Hit), ("join", Hit)]);
+}
+
+#[test]
+fn the_seed_counts_only_where_it_is_declared() {
+    let space = Space::new();
+    let text = pipeline("", "");
+    space.run(&text);
+    let plan = space.plan(&text.replace("seed = 7", "seed = 8"));
+    assert_eq!(states(&plan), [("make", Run), ("join", Maybe)]);
+    assert_eq!(plan.stages[0].causes[0].field, "seed");
+}
+
+#[test]
+fn the_backend_counts_only_where_it_computes() {
+    let space = Space::new();
+    let text = "[pipeline]\nname = 'p'\n[stages.make]\nkind = 'make'\n[stages.c]\nkind = 'compute'\ninputs = { data = 'make' }\n";
+    space.run(text);
+    let plan = space.plan(&text.replace("name = 'p'", "name = 'p'\nbackend = 'wgpu'"));
+    assert_eq!(states(&plan), [("make", Hit), ("c", Run)]);
+    let cause = &plan.stages[1].causes[0];
+    assert_eq!((cause.field.as_str(), &cause.was, &cause.now), ("backend", &Some(json!("cpu")), &Some(json!("wgpu"))));
+    let pinned = space.plan(&text.replace("name = 'p'", "name = 'p'\nbackend = 'wgpu:1'"));
+    assert_eq!(pinned.stages[1].key, plan.stages[1].key);
+}
+
+#[test]
+fn files_that_are_not_there_are_told_all_at_once() {
+    let space = Space::new();
+    let text = "[stages.a]\nkind = 'source'\nparams = { path = 'no.txt' }\n[stages.b]\nkind = 'source'\nparams = { path = 'nor.txt' }\n";
+    let text = format!("[pipeline]\nname = 'p'\n{text}");
+    let Err(EngineError::Wrong(mistakes)) = space.try_run(&text) else { panic!("it ran") };
+    let found: Vec<(&str, Option<usize>)> = mistakes
+        .iter()
+        .map(|mistake| (mistake.field.as_str(), mistake.place.as_ref().map(|place| place.line)))
+        .collect();
+    assert_eq!(found, [("params.path", Some(5)), ("params.path", Some(8))]);
+}
+
+#[test]
+fn a_hit_is_explained_by_the_run_that_made_it() {
+    let space = Space::new();
+    space.run(&pipeline("text = 'a'", ""));
+    let text = pipeline("text = 'b'", "");
+    space.run(&text);
+    let loaded = space.load(&text);
+    let told = space.with(&loaded, |options| explain(&loaded, options, &[0, 1])).unwrap();
+    let fields: Vec<&str> = told.iter().map(|one| one.made.as_ref().unwrap().causes[0].field.as_str()).collect();
+    assert_eq!(fields, ["params.text", "inputs.parts"]);
+}

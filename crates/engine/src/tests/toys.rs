@@ -1,0 +1,204 @@
+//! Kinds that compute nothing worth keeping.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
+
+use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, Kinds, OutPort, PortType, StageError, Traits};
+use serde::{Deserialize, Serialize};
+
+pub(super) fn kinds() -> Kinds {
+    let mut kinds = crate::kinds::builtin();
+    kinds.extend([&Make as &'static dyn gazal_stage_api::DynKind, &Join, &Compute, &Later, &Touch]);
+    Kinds::new(kinds)
+}
+
+/// Writes one row.
+struct Make;
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct MakeParams {
+    #[serde(default = "word")]
+    text: String,
+    /// Changes the bytes, not the row.
+    #[serde(default)]
+    spaces: usize,
+    #[serde(default)]
+    logging_steps: u32,
+    #[serde(default)]
+    millis: u64,
+}
+
+fn word() -> String {
+    "word".into()
+}
+
+impl Kind for Make {
+    type Params = MakeParams;
+    const NAME: &'static str = "make";
+    const REVISION: u32 = 1;
+    const DOC: &'static str = "one row";
+    const TRAITS: Traits =
+        Traits { seeded: true, computes: false, network: false, unkeyed: &["logging_steps"], paths: &[], numerics: "" };
+
+    fn inputs(&self, _: &MakeParams, _: &Declared) -> Vec<InPort> {
+        Vec::new()
+    }
+
+    fn outputs(&self, _: &MakeParams, _: &Declared) -> Vec<OutPort> {
+        vec![OutPort::value("out", PortType::Dataset, "")]
+    }
+
+    fn run(&self, params: MakeParams, context: &mut Context) -> Result<(), StageError> {
+        sleep(Duration::from_millis(params.millis));
+        let path = context.output("out")?.join("train.jsonl");
+        let row = format!("{{\"text\":{}\"{}\"}}\n", " ".repeat(params.spaces), params.text);
+        fs::write(&path, row).map_err(StageError::io(&path))
+    }
+}
+
+/// Joins its inputs; fails, panics or waits to be cancelled where it is told to.
+struct Join;
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct JoinParams {
+    #[serde(default)]
+    mode: String,
+}
+
+impl Kind for Join {
+    type Params = JoinParams;
+    const NAME: &'static str = "join";
+    const REVISION: u32 = 1;
+    const DOC: &'static str = "its inputs together";
+    const TRAITS: Traits =
+        Traits { seeded: false, computes: false, network: false, unkeyed: &[], paths: &[], numerics: "" };
+
+    fn inputs(&self, _: &JoinParams, _: &Declared) -> Vec<InPort> {
+        vec![InPort::many("parts", PortType::Dataset, "")]
+    }
+
+    fn outputs(&self, _: &JoinParams, _: &Declared) -> Vec<OutPort> {
+        vec![OutPort::value("out", PortType::Dataset, "")]
+    }
+
+    fn run(&self, params: JoinParams, context: &mut Context) -> Result<(), StageError> {
+        match params.mode.as_str() {
+            "fail" => return Err(StageError::failed("as it was told")),
+            "panic" => panic!("as it was told"),
+            "wait" => wait(context)?,
+            _ => {}
+        }
+        let mut text = String::new();
+        for folder in context.inputs("parts") {
+            let path = folder.join("train.jsonl");
+            text.push_str(&fs::read_to_string(&path).map_err(StageError::io(&path))?);
+        }
+        let path = context.output("out")?.join("train.jsonl");
+        fs::write(&path, text).map_err(StageError::io(&path))
+    }
+}
+
+/// Waits until it is cancelled and leaves a checkpoint; with a checkpoint, waits for nothing.
+fn wait(context: &mut Context) -> Result<(), StageError> {
+    let checkpoint = context.wip().join("checkpoint");
+    if checkpoint.exists() {
+        return Ok(());
+    }
+    context.progress(1, 2, "steps", &[("loss", 0.5)]);
+    while !context.cancelled() {
+        sleep(Duration::from_millis(5));
+    }
+    fs::write(&checkpoint, "half").map_err(StageError::io(&checkpoint))?;
+    Err(StageError::Cancelled)
+}
+
+/// Says which backend it was given.
+struct Compute;
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+impl Kind for Compute {
+    type Params = Nothing;
+    const NAME: &'static str = "compute";
+    const REVISION: u32 = 1;
+    const DOC: &'static str = "its backend";
+    const TRAITS: Traits =
+        Traits { seeded: false, computes: true, network: false, unkeyed: &[], paths: &[], numerics: "toy 1" };
+
+    fn inputs(&self, _: &Nothing, _: &Declared) -> Vec<InPort> {
+        vec![InPort::optional("data", PortType::Dataset, "")]
+    }
+
+    fn outputs(&self, _: &Nothing, _: &Declared) -> Vec<OutPort> {
+        vec![OutPort::value("out", PortType::Dataset, "")]
+    }
+
+    fn run(&self, _: Nothing, context: &mut Context) -> Result<(), StageError> {
+        let path = context.output("out")?.join("train.jsonl");
+        fs::write(&path, format!("\"{}\"", context.device.backend)).map_err(StageError::io(&path))
+    }
+}
+
+/// Cannot run yet.
+struct Later;
+
+impl Kind for Later {
+    type Params = Nothing;
+    const NAME: &'static str = "later";
+    const REVISION: u32 = 1;
+    const DOC: &'static str = "not yet";
+    const TRAITS: Traits =
+        Traits { seeded: false, computes: false, network: false, unkeyed: &[], paths: &[], numerics: "" };
+
+    fn inputs(&self, _: &Nothing, _: &Declared) -> Vec<InPort> {
+        Vec::new()
+    }
+
+    fn outputs(&self, _: &Nothing, _: &Declared) -> Vec<OutPort> {
+        vec![OutPort::value("out", PortType::Dataset, "")]
+    }
+
+    fn unavailable(&self, _: &Nothing) -> Option<String> {
+        Some("it comes later".into())
+    }
+
+    fn run(&self, _: Nothing, _: &mut Context) -> Result<(), StageError> {
+        Ok(())
+    }
+}
+
+/// Changes the very file that it was given.
+struct Touch;
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct TouchParams {
+    path: String,
+}
+
+impl Kind for Touch {
+    type Params = TouchParams;
+    const NAME: &'static str = "touch";
+    const REVISION: u32 = 1;
+    const DOC: &'static str = "changes its source";
+    const TRAITS: Traits =
+        Traits { seeded: false, computes: false, network: false, unkeyed: &[], paths: &["path"], numerics: "" };
+
+    fn inputs(&self, _: &TouchParams, _: &Declared) -> Vec<InPort> {
+        Vec::new()
+    }
+
+    fn outputs(&self, _: &TouchParams, _: &Declared) -> Vec<OutPort> {
+        vec![OutPort::value("out", PortType::Files, "")]
+    }
+
+    fn run(&self, _: TouchParams, context: &mut Context) -> Result<(), StageError> {
+        let path = context.paths("path")[0].clone();
+        fs::write(&path, "changed meanwhile").map_err(StageError::io(&path))
+    }
+}

@@ -1,0 +1,59 @@
+//! Token ids of several sequences in one rectangle.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+/// Rows of equal width. Real tokens of a row are contiguous; padding stands on one side of them.
+///
+/// Padding on the right needs no mask under causal attention: a real position never sees what follows it.
+#[derive(Clone, Debug)]
+pub struct TokenBatch {
+    /// `[rows × width]`, row-major.
+    pub ids: Vec<u32>,
+    pub rows: usize,
+    pub width: usize,
+    /// Padding before the first real token, by row.
+    pub left_pad: Vec<usize>,
+}
+
+impl TokenBatch {
+    /// Pads on the right, for training and scoring.
+    pub fn right_padded<T: AsRef<[u32]>>(rows: &[T], pad: u32) -> TokenBatch {
+        TokenBatch::padded(rows, pad, false)
+    }
+
+    /// Pads on the left, for generation.
+    pub fn left_padded<T: AsRef<[u32]>>(rows: &[T], pad: u32) -> TokenBatch {
+        TokenBatch::padded(rows, pad, true)
+    }
+
+    fn padded<T: AsRef<[u32]>>(rows: &[T], pad: u32, left: bool) -> TokenBatch {
+        let width = rows.iter().map(|row| row.as_ref().len()).max().unwrap_or(0);
+        let mut ids = Vec::with_capacity(rows.len() * width);
+        let mut left_pad = Vec::with_capacity(rows.len());
+        for row in rows {
+            let padding = std::iter::repeat_n(pad, width - row.as_ref().len());
+            if left {
+                left_pad.push(padding.len());
+                ids.extend(padding);
+                ids.extend_from_slice(row.as_ref());
+            } else {
+                left_pad.push(0);
+                ids.extend_from_slice(row.as_ref());
+                ids.extend(padding);
+            }
+        }
+        TokenBatch { ids, rows: rows.len(), width, left_pad }
+    }
+
+    /// `[rows × width]`.
+    pub fn tensor(&self, device: &Device) -> Tensor<1, Int> {
+        indices(self.ids.iter().map(|&id| id as usize), device)
+    }
+}
+
+/// A rank-1 index tensor.
+pub fn indices(values: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int> {
+    let values: Vec<i32> = values.map(|value| i32::try_from(value).unwrap_or(i32::MAX)).collect();
+    let count = values.len();
+    Tensor::from_data(TensorData::new(values, [count]), device)
+}

@@ -1,0 +1,216 @@
+//! The one place where backends are named.
+//!
+//! Since Burn 0.22 the backend is a value, [`Device`]. `cpu` is always Burn's flex backend; `wgpu` and `cuda` are
+//! there when the Cargo feature of that name is on. A backend is one feature and one arm of [`list`].
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+
+use burn::tensor::Device;
+
+use crate::LmError;
+
+/// Part of the key of every stage that computes: what may change numbers without a kind's revision changing.
+pub const NUMERICS: &str = "burn 0.22.1";
+
+/// The classes of backends, compiled in or not.
+pub const CLASSES: [&str; 3] = ["cpu", "wgpu", "cuda"];
+
+/// A device of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The adapter's own name.
+    pub name: String,
+    /// A driver that computes on the CPU, such as Mesa's lavapipe: for tests, far slower than `cpu`.
+    pub software: bool,
+}
+
+/// The devices of a class; a device's position is its index in `wgpu:0` and [`open`].
+///
+/// # Errors
+/// [`LmError::Device`] when this build lacks the backend (it names the Cargo feature).
+pub fn enumerate(class: &str) -> Result<Vec<Found>, LmError> {
+    let found = |device: Device| Found { name: name(&device), software: is_software(&device) };
+    Ok(list(class)?.into_iter().map(found).collect())
+}
+
+/// Opens a device of a class (`cpu`, `wgpu`, `cuda`) by its index; without one, the first that is no software
+/// driver, else the first.
+///
+/// # Errors
+/// [`LmError::Device`] when this build lacks the backend (it names the Cargo feature) or the machine lacks the
+/// device.
+pub fn open(class: &str, index: Option<usize>) -> Result<Device, LmError> {
+    let devices = list(class)?;
+    let first = || devices.iter().position(|device| !is_software(device)).unwrap_or(0);
+    let device = devices.get(index.unwrap_or_else(first)).cloned();
+    device.ok_or_else(|| LmError::Device(missing(class, index, devices.len())))
+}
+
+fn missing(class: &str, index: Option<usize>, count: usize) -> String {
+    match (index, count) {
+        (Some(index), 1..) => format!("there is no `{class}:{index}` here: indices go from 0 to {}", count - 1),
+        _ => format!("this machine has no {class} device, or no driver for it"),
+    }
+}
+
+/// Whether `device` is the CPU's, with or without autodiff.
+pub fn is_cpu(device: &Device) -> bool {
+    device.clone().inner() == Device::flex()
+}
+
+/// Computes a small product and its gradient on `device` and gives the largest difference from the CPU's.
+///
+/// # Errors
+/// [`LmError::Device`] when the device cannot be used or is off by more than 1e-3.
+pub fn probe(device: &Device) -> Result<f32, LmError> {
+    let values = guarded(|| product_and_gradient(device))
+        .map_err(|why| LmError::Device(format!("the device failed at a 16×16 product: {why}")))?;
+    let expected = product_and_gradient(&Device::flex());
+    let worst = values.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    if values.len() == expected.len() && values.iter().all(|value| value.is_finite()) && worst < 1e-3 {
+        Ok(worst)
+    } else {
+        Err(LmError::Device(format!("a 16×16 product is off by {worst} from the CPU's")))
+    }
+}
+
+fn product_and_gradient(device: &Device) -> Vec<f32> {
+    use burn::tensor::{Tensor, TensorData};
+    let device = device.clone().autodiff();
+    let numbers = |offset: usize| (0..256).map(|i| ((i * 37 + offset) % 101) as f32 / 101.0 - 0.5).collect::<Vec<_>>();
+    let a = Tensor::<2>::from_data(TensorData::new(numbers(0), [16, 16]), &device).require_grad();
+    let b = Tensor::<2>::from_data(TensorData::new(numbers(7), [16, 16]), &device);
+    let product = a.clone().matmul(b);
+    let gradients = product.clone().powi_scalar(2).sum().backward();
+    let mut values = read(product.inner());
+    if let Some(gradient) = a.grad(&gradients) {
+        values.extend(read(gradient.inner()));
+    }
+    values
+}
+
+fn read(tensor: burn::tensor::Tensor<2>) -> Vec<f32> {
+    tensor.into_data().try_to_vec_as::<f32>().unwrap_or_default()
+}
+
+/// Calls into drivers, which panic where they should return an error: the panic becomes one, and prints nothing.
+fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+    /// The panic hook is the process's: one at a time may replace it and put it back.
+    static HOOK: Mutex<()> = Mutex::new(());
+    let _turn = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = catch_unwind(AssertUnwindSafe(call));
+    std::panic::set_hook(hook);
+    result.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        text.and_then(|text| text.lines().next()).unwrap_or("it gives no reason").to_string()
+    })
+}
+
+/// Every device of a class, in the order of its indices.
+fn list(class: &str) -> Result<Vec<Device>, LmError> {
+    match class {
+        "cpu" => Ok(vec![Device::flex()]),
+        "wgpu" => wgpu(),
+        "cuda" => cuda(),
+        other => Err(LmError::Device(format!("there is no backend `{other}`: use {}", CLASSES.join(", ")))),
+    }
+}
+
+#[cfg(feature = "wgpu")]
+fn wgpu() -> Result<Vec<Device>, LmError> {
+    listed(burn::tensor::DeviceType::Wgpu)
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn wgpu() -> Result<Vec<Device>, LmError> {
+    Err(LmError::Device("this build has no wgpu: build it with `--features wgpu`".into()))
+}
+
+#[cfg(feature = "cuda")]
+fn cuda() -> Result<Vec<Device>, LmError> {
+    listed(burn::tensor::DeviceType::Cuda)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda() -> Result<Vec<Device>, LmError> {
+    Err(LmError::Device("this build has no CUDA: build it with `--features cuda`".into()))
+}
+
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+fn listed(class: burn::tensor::DeviceType) -> Result<Vec<Device>, LmError> {
+    guarded(|| Device::enumerate(class).into_iter().collect())
+        .map_err(|why| LmError::Device(format!("the driver cannot say which devices there are: {why}")))
+}
+
+#[cfg(feature = "wgpu")]
+fn is_software(device: &Device) -> bool {
+    *device == Device::wgpu(burn::tensor::DeviceKind::Cpu)
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn is_software(_device: &Device) -> bool {
+    false
+}
+
+/// What the device calls itself; opens it.
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+fn name(device: &Device) -> String {
+    match guarded(|| device.identity()) {
+        Ok(Some(identity)) => identity.name,
+        Ok(None) => "flex".into(),
+        Err(_) => "a device that cannot be opened".into(),
+    }
+}
+
+#[cfg(not(any(feature = "wgpu", feature = "cuda")))]
+fn name(_device: &Device) -> String {
+    "flex".into()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+    use super::*;
+
+    #[test]
+    fn the_cpu_is_always_there_and_agrees_with_itself() {
+        let found = enumerate("cpu").unwrap();
+        assert_eq!(found, [Found { name: "flex".into(), software: false }]);
+        assert_eq!(probe(&open("cpu", None).unwrap()).unwrap(), 0.0);
+    }
+
+    #[test]
+    fn an_unknown_class_is_answered_with_the_known_ones() {
+        assert!(open("tpu", None).unwrap_err().to_string().contains("use cpu, wgpu, cuda"));
+    }
+
+    #[test]
+    fn an_index_that_is_not_there_is_answered_with_the_range() {
+        assert!(open("cpu", Some(3)).unwrap_err().to_string().contains("from 0 to 0"));
+    }
+
+    #[test]
+    fn a_panic_of_a_driver_becomes_its_first_line() {
+        assert_eq!(guarded(|| -> u8 { panic!("no driver\nand a backtrace") }), Err("no driver".to_string()));
+    }
+
+    #[cfg(feature = "wgpu")]
+    #[test]
+    fn every_vulkan_device_agrees_with_the_cpu() {
+        let count = enumerate("wgpu").unwrap().len();
+        if count == 0 {
+            let required =
+                std::env::var("GAZAL_REQUIRE").is_ok_and(|names| names.split(',').any(|name| name == "vulkan"));
+            assert!(!required, "GAZAL_REQUIRE names vulkan, and there is no Vulkan device");
+            eprintln!("passed over: this machine has no Vulkan device");
+            return;
+        }
+        for index in 0..count {
+            assert!(probe(&open("wgpu", Some(index)).unwrap()).unwrap() < 1e-3);
+        }
+        assert!(open("wgpu", Some(count)).is_err());
+    }
+}

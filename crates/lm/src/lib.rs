@@ -1,0 +1,32 @@
+//! Decoder language models on Burn: load, adapt, run, sample, save.
+//!
+//! Knows no stages and no TOML. Shapes are written `[rows, seq, hidden]`; a batch is `rows` sequences of `seq`
+//! columns.
+
+mod adapter;
+mod attention;
+mod batch;
+mod config;
+mod decoder;
+pub mod device;
+mod error;
+#[cfg(test)]
+mod fixtures;
+mod generate;
+mod init;
+mod linear;
+mod norm;
+mod sample;
+mod tokenizer;
+pub mod weights;
+
+pub use adapter::{AdapterConfig, load_adapter, new_adapter, save_adapter};
+pub use batch::{TokenBatch, indices};
+pub use config::Config;
+pub use decoder::{Cache, Decoder, Layer, Slot, Trainable};
+pub use error::LmError;
+pub use generate::{Generated, GenerationConfig, generate};
+pub use init::init;
+pub use linear::{Adapter, Linear};
+pub use sample::SamplingParams;
+pub use tokenizer::{Tokenizer, train_bpe};

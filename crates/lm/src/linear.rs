@@ -1,0 +1,107 @@
+//! A linear layer without bias, with an optional LoRA or DoRA adapter beside its frozen weight.
+//!
+//! LoRA (arXiv:2106.09685): `y = xWᵀ + s·(xAᵀ)Bᵀ`, `s = α/r`, or `α/√r` for rsLoRA (arXiv:2312.03732).
+//! DoRA (arXiv:2402.09353 §4): `y = (m/n) ⊙ (xWᵀ + s·(xAᵀ)Bᵀ)` with `n = ‖W + sBA‖` per output row, detached.
+//! The adapter works on activations: the full `W + sBA` is built only by [`Linear::merge`].
+
+use burn::tensor::Tensor;
+
+/// Low-rank update of one linear layer. Shapes: `a` `[r, in]`, `b` `[out, r]`, `magnitude` `[out]`.
+#[derive(Clone, Debug)]
+pub struct Adapter {
+    pub a: Tensor<2>,
+    pub b: Tensor<2>,
+    /// Present for DoRA.
+    pub magnitude: Option<Tensor<1>>,
+    pub scale: f64,
+    /// `n`, plain (never tracked): see [`Linear::refresh_norm`].
+    norm: Option<Tensor<1>>,
+    /// `‖W‖²` per output row, computed once.
+    base_norm_squared: Option<Tensor<1>>,
+}
+
+impl Adapter {
+    pub fn new(a: Tensor<2>, b: Tensor<2>, magnitude: Option<Tensor<1>>, scale: f64) -> Adapter {
+        Adapter { a, b, magnitude, scale, norm: None, base_norm_squared: None }
+    }
+}
+
+/// `weight` is `[out, in]`, as checkpoints store it.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    pub weight: Tensor<2>,
+    pub adapter: Option<Adapter>,
+}
+
+impl Linear {
+    pub fn new(weight: Tensor<2>) -> Linear {
+        Linear { weight, adapter: None }
+    }
+
+    /// `x` `[rows, in]` to `[rows, out]`.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let Some(adapter) = &self.adapter else {
+            return x.matmul(self.weight.clone().transpose());
+        };
+        let update = x.clone().matmul(adapter.a.clone().transpose()).matmul(adapter.b.clone().transpose());
+        let y = x.matmul(self.weight.clone().transpose()) + update.mul_scalar(adapter.scale);
+        match self.magnitude_over_norm() {
+            Some(ratio) => y * ratio.unsqueeze_dim::<2>(0),
+            None => y,
+        }
+    }
+
+    /// `m/n` `[out]` for DoRA.
+    fn magnitude_over_norm(&self) -> Option<Tensor<1>> {
+        let adapter = self.adapter.as_ref()?;
+        let magnitude = adapter.magnitude.clone()?;
+        let norm = adapter.norm.clone().unwrap_or_else(|| self.row_norm(adapter));
+        let norm = if magnitude.is_autodiff() { norm.autodiff() } else { norm };
+        Some(magnitude / norm)
+    }
+
+    /// Recomputes DoRA's norm; to be called after every change of `a` or `b`, so once per optimizer step.
+    pub fn refresh_norm(&mut self) {
+        let Some(mut adapter) = self.adapter.take() else { return };
+        if adapter.magnitude.is_some() {
+            if adapter.base_norm_squared.is_none() {
+                adapter.base_norm_squared = Some(row_sum(self.weight.clone().inner().powi_scalar(2)));
+            }
+            adapter.norm = Some(self.row_norm(&adapter));
+        }
+        self.adapter = Some(adapter);
+    }
+
+    /// `‖W + sBA‖` per output row by the factored identity
+    /// `‖W‖² + 2s·rowsum((WAᵀ)∘B) + s²·rowsum((B(AAᵀ))∘B)`, so that no `[out, in]` tensor is made.
+    fn row_norm(&self, adapter: &Adapter) -> Tensor<1> {
+        let (a, b) = (adapter.a.clone().inner(), adapter.b.clone().inner());
+        let weight = self.weight.clone().inner();
+        let base =
+            adapter.base_norm_squared.clone().unwrap_or_else(|| row_sum(weight.clone().powi_scalar(2)));
+        let cross = row_sum(weight.matmul(a.clone().transpose()) * b.clone());
+        let gram = a.clone().matmul(a.transpose());
+        let square = row_sum(b.clone().matmul(gram) * b);
+        let scale = adapter.scale;
+        (base + cross.mul_scalar(2.0 * scale) + square.mul_scalar(scale * scale)).clamp_min(0.0).sqrt()
+    }
+
+    /// The weight with the adapter folded in, in float32: `(m/n) ⊙ (W + sBA)`.
+    pub fn merge(&self) -> Tensor<2> {
+        let Some(adapter) = &self.adapter else { return self.weight.clone() };
+        let update = adapter.b.clone().matmul(adapter.a.clone()).mul_scalar(adapter.scale);
+        let merged = self.weight.clone() + update;
+        match adapter.magnitude.clone() {
+            Some(magnitude) => {
+                let norm = row_sum(merged.clone().powi_scalar(2)).sqrt();
+                merged * (magnitude / norm).unsqueeze_dim::<2>(1)
+            }
+            None => merged,
+        }
+    }
+}
+
+/// `[rows, columns]` to `[rows]`.
+fn row_sum(tensor: Tensor<2>) -> Tensor<1> {
+    tensor.sum_dim(1).squeeze_dim::<1>(1)
+}

@@ -1,0 +1,16 @@
+use burn::tensor::Tensor;
+
+/// Root-mean-square norm over the last axis: `x / √(mean(x²) + ε) · w`.
+#[derive(Clone, Debug)]
+pub struct RmsNorm {
+    pub weight: Tensor<1>,
+    pub epsilon: f64,
+}
+
+impl RmsNorm {
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let mean_square = x.clone().powi_scalar(2).mean_dim(D - 1);
+        let scale = mean_square.add_scalar(self.epsilon).sqrt().recip();
+        x * scale * self.weight.clone().unsqueeze::<D>()
+    }
+}

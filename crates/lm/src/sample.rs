@@ -1,0 +1,158 @@
+//! From logits to a token: the warpers of transformers in their order (repetition penalty, temperature, top-k,
+//! top-p, min-p), on the host, one row at a time, so that a row does not depend on its neighbours.
+
+use serde::{Deserialize, Serialize};
+
+/// Spelled as `GenerationConfig` spells them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SamplingParams {
+    /// 0 takes the most likely token.
+    pub temperature: f64,
+    /// 0 keeps all.
+    pub top_k: usize,
+    pub top_p: f64,
+    pub min_p: f64,
+    pub repetition_penalty: f64,
+}
+
+impl Default for SamplingParams {
+    fn default() -> SamplingParams {
+        SamplingParams { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, repetition_penalty: 1.0 }
+    }
+}
+
+impl SamplingParams {
+    pub fn greedy() -> SamplingParams {
+        SamplingParams { temperature: 0.0, ..SamplingParams::default() }
+    }
+
+    /// Probabilities `[vocab]` after all warpers; `prefix` are the ids so far (for the repetition penalty).
+    pub fn probabilities(&self, logits: &[f32], prefix: &[u32]) -> Vec<f32> {
+        let mut scores: Vec<f32> = logits.to_vec();
+        self.penalise(&mut scores, prefix);
+        if self.temperature > 0.0 && self.temperature != 1.0 {
+            let temperature = self.temperature as f32;
+            scores.iter_mut().for_each(|score| *score /= temperature);
+        }
+        let truncating = self.top_k > 0 || self.top_p < 1.0 || self.min_p > 0.0;
+        if truncating {
+            self.truncate(&mut scores);
+        }
+        softmax(&mut scores);
+        scores
+    }
+
+    /// A token for a uniform number in `[0, 1)`, with its log-probability under the temperature alone (what a
+    /// trainer computes).
+    pub fn sample(&self, logits: &[f32], prefix: &[u32], uniform: f64) -> (u32, f32) {
+        let token = if self.temperature == 0.0 {
+            argmax(logits)
+        } else {
+            inverse(&self.probabilities(logits, prefix), uniform)
+        };
+        (token as u32, self.log_prob(logits, token))
+    }
+
+    fn log_prob(&self, logits: &[f32], token: usize) -> f32 {
+        let temperature = if self.temperature == 0.0 { 1.0 } else { self.temperature };
+        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let sum: f64 = logits.iter().map(|&logit| (f64::from(logit - max) / temperature).exp()).sum();
+        (f64::from(logits[token] - max) / temperature - sum.ln()) as f32
+    }
+
+    /// Divides a positive, multiplies a negative score of every id that has occurred.
+    fn penalise(&self, scores: &mut [f32], prefix: &[u32]) {
+        if self.repetition_penalty == 1.0 {
+            return;
+        }
+        let penalty = self.repetition_penalty as f32;
+        let seen: std::collections::BTreeSet<u32> = prefix.iter().copied().collect();
+        for id in seen {
+            let score = &mut scores[id as usize];
+            *score = if *score < 0.0 { *score * penalty } else { *score / penalty };
+        }
+    }
+
+    fn truncate(&self, scores: &mut [f32]) {
+        if self.top_k > 0 && self.top_k < scores.len() {
+            let mut sorted = scores.to_vec();
+            sorted.sort_by(|a, b| b.total_cmp(a));
+            let least = sorted[self.top_k - 1];
+            drop_where(scores, |score| score < least);
+        }
+        if self.top_p < 1.0 {
+            self.keep_nucleus(scores);
+        }
+        if self.min_p > 0.0 {
+            let mut probabilities = scores.to_vec();
+            softmax(&mut probabilities);
+            let least = probabilities.iter().copied().fold(0.0, f32::max) * self.min_p as f32;
+            for (score, probability) in scores.iter_mut().zip(probabilities) {
+                if probability < least {
+                    *score = f32::NEG_INFINITY;
+                }
+            }
+        }
+    }
+
+    /// Drops the least likely tokens while their sum stays within `1 − top_p`; the most likely one always stays.
+    fn keep_nucleus(&self, scores: &mut [f32]) {
+        let mut probabilities = scores.to_vec();
+        softmax(&mut probabilities);
+        let mut order: Vec<usize> = (0..scores.len()).collect();
+        order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
+        let mut sum = 0.0_f32;
+        for &index in &order[..order.len().saturating_sub(1)] {
+            sum += probabilities[index];
+            if sum > 1.0 - self.top_p as f32 {
+                break;
+            }
+            scores[index] = f32::NEG_INFINITY;
+        }
+    }
+}
+
+fn drop_where(scores: &mut [f32], dropped: impl Fn(f32) -> bool) {
+    for score in scores {
+        if dropped(*score) {
+            *score = f32::NEG_INFINITY;
+        }
+    }
+}
+
+fn softmax(scores: &mut [f32]) {
+    let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for score in scores.iter_mut() {
+        *score = (*score - max).exp();
+        sum += *score;
+    }
+    scores.iter_mut().for_each(|score| *score /= sum);
+}
+
+/// The first of the largest.
+pub fn argmax(values: &[f32]) -> usize {
+    let mut best = 0;
+    for (index, value) in values.iter().enumerate() {
+        if *value > values[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+/// The index at which the cumulative sum passes `uniform`.
+fn inverse(probabilities: &[f32], uniform: f64) -> usize {
+    let mut sum = 0.0;
+    let mut last = 0;
+    for (index, &probability) in probabilities.iter().enumerate() {
+        if probability > 0.0 {
+            last = index;
+            sum += f64::from(probability);
+            if uniform < sum {
+                return index;
+            }
+        }
+    }
+    last
+}

@@ -1,0 +1,258 @@
+//! TOML text as a tree in which every key and value knows where it was written.
+//!
+//! The file's shape never leaves this crate: the rest of the program sees a checked [`crate::Pipeline`].
+
+use std::ops::Range;
+
+use serde_json::{Number, Value};
+use toml::de::{DeFloat, DeInteger, DeTable, DeValue};
+
+use crate::diagnostic::{Origin, Report};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub origin: Origin,
+    pub data: Data,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Data {
+    Scalar(Value),
+    Array(Vec<Node>),
+    Table(Table),
+    /// Wrong, and already reported: whoever meets it stays silent.
+    Broken,
+}
+
+/// Entries in the order of the file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Table(Vec<Entry>);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub name: String,
+    /// Where the name was written.
+    pub origin: Origin,
+    pub node: Node,
+}
+
+impl Node {
+    pub fn scalar(origin: Origin, value: impl Into<Value>) -> Node {
+        Node { origin, data: Data::Scalar(value.into()) }
+    }
+
+    pub fn table(origin: Origin, table: Table) -> Node {
+        Node { origin, data: Data::Table(table) }
+    }
+
+    pub fn as_str(&self) -> Option<&str> {
+        match &self.data {
+            Data::Scalar(value) => value.as_str(),
+            _ => None,
+        }
+    }
+
+    pub fn as_table(&self) -> Option<&Table> {
+        match &self.data {
+            Data::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// Whether something in it was already reported.
+    pub fn broken(&self) -> bool {
+        match &self.data {
+            Data::Broken => true,
+            Data::Scalar(_) => false,
+            Data::Array(items) => items.iter().any(Node::broken),
+            Data::Table(table) => table.iter().any(|entry| entry.node.broken()),
+        }
+    }
+
+    /// The value without its places.
+    pub fn to_value(&self) -> Value {
+        match &self.data {
+            Data::Scalar(value) => value.clone(),
+            Data::Array(items) => items.iter().map(Node::to_value).collect(),
+            Data::Table(table) => Value::Object(table.to_map()),
+            Data::Broken => Value::Null,
+        }
+    }
+
+    /// The same value, said to be written elsewhere.
+    pub fn moved(mut self, origin: &Origin) -> Node {
+        self.origin = origin.clone();
+        match &mut self.data {
+            Data::Array(items) => items.iter_mut().for_each(|item| *item = item.clone().moved(origin)),
+            Data::Table(table) => table.0.iter_mut().for_each(|entry| {
+                entry.origin = origin.clone();
+                entry.node = entry.node.clone().moved(origin);
+            }),
+            Data::Scalar(_) | Data::Broken => {}
+        }
+        self
+    }
+
+    /// Every text in it.
+    pub fn for_each_text(&self, visit: &mut dyn FnMut(&str)) {
+        match &self.data {
+            Data::Scalar(Value::String(text)) => visit(text),
+            Data::Array(items) => items.iter().for_each(|item| item.for_each_text(visit)),
+            Data::Table(table) => table.iter().for_each(|entry| entry.node.for_each_text(visit)),
+            Data::Scalar(_) | Data::Broken => {}
+        }
+    }
+
+    /// What it is, for messages: `a string`, `a table`.
+    pub fn type_name(&self) -> &'static str {
+        match &self.data {
+            Data::Scalar(Value::String(_)) => "a string",
+            Data::Scalar(Value::Bool(_)) => "a boolean",
+            Data::Scalar(_) => "a number",
+            Data::Array(_) => "an array",
+            Data::Table(_) => "a table",
+            Data::Broken => "unreadable",
+        }
+    }
+}
+
+impl Table {
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.0.iter()
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|entry| entry.name.as_str())
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn entry(&self, name: &str) -> Option<&Entry> {
+        self.0.iter().find(|entry| entry.name == name)
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Node> {
+        self.entry(name).map(|entry| &entry.node)
+    }
+
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Node> {
+        self.0.iter_mut().find(|entry| entry.name == name).map(|entry| &mut entry.node)
+    }
+
+    /// The table under `name`, if there is one and it is a table.
+    pub fn table(&self, name: &str) -> Option<&Table> {
+        self.get(name).and_then(Node::as_table)
+    }
+
+    pub fn table_mut(&mut self, name: &str) -> Option<&mut Table> {
+        match self.get_mut(name).map(|node| &mut node.data) {
+            Some(Data::Table(table)) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// Replaces the entry of the same name where it stands, or adds it at the end.
+    pub fn insert(&mut self, entry: Entry) {
+        match self.0.iter_mut().find(|old| old.name == entry.name) {
+            Some(old) => *old = entry,
+            None => self.0.push(entry),
+        }
+    }
+
+    pub fn remove(&mut self, name: &str) -> Option<Entry> {
+        let at = self.0.iter().position(|entry| entry.name == name)?;
+        Some(self.0.remove(at))
+    }
+
+    pub fn to_map(&self) -> serde_json::Map<String, Value> {
+        self.0.iter().map(|entry| (entry.name.clone(), entry.node.to_value())).collect()
+    }
+}
+
+impl FromIterator<Entry> for Table {
+    fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Table {
+        Table(entries.into_iter().collect())
+    }
+}
+
+/// Parses a file; `None` when it is not TOML. Every mistake is in the report.
+///
+/// After names that are defined twice reading goes on, with all that was said under either.
+pub(crate) fn parse(text: &str, report: &mut Report) -> Option<Table> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let origin = error.span().map_or(Origin::Nowhere, Origin::File);
+        report.error(&origin, syntax_message(text, error));
+    }
+    errors.iter().all(is_duplicate).then(|| read_table(table.get_ref(), &Origin::File, report))
+}
+
+/// Parses one TOML value that came from an argument; `None` when it is not TOML.
+pub(crate) fn parse_value(text: &str, origin: &Origin) -> Option<Node> {
+    let value = DeValue::parse(text).ok()?;
+    let mut report = Report::default();
+    let node = read(value.get_ref(), value.span(), &|_| origin.clone(), &mut report);
+    (!node.broken()).then_some(node)
+}
+
+fn syntax_message(text: &str, error: &toml::de::Error) -> String {
+    if !is_duplicate(error) {
+        return format!("this is not TOML: {}", error.message());
+    }
+    let name = error.span().and_then(|span| text.get(span)).unwrap_or_default();
+    format!("`{name}` is defined twice")
+}
+
+fn is_duplicate(error: &toml::de::Error) -> bool {
+    error.message() == "duplicate key"
+}
+
+type Locate<'a> = &'a dyn Fn(Range<usize>) -> Origin;
+
+fn read(value: &DeValue, span: Range<usize>, locate: Locate, report: &mut Report) -> Node {
+    let origin = locate(span);
+    let data = match value {
+        DeValue::String(text) => Data::Scalar(text.as_ref().into()),
+        DeValue::Boolean(flag) => Data::Scalar((*flag).into()),
+        DeValue::Datetime(time) => Data::Scalar(time.to_string().into()),
+        DeValue::Integer(integer) => number(read_integer(integer), "does not fit 64 bits", &origin, report),
+        DeValue::Float(float) => number(read_float(float), "is not a finite number", &origin, report),
+        DeValue::Array(items) => {
+            Data::Array(items.iter().map(|item| read(item.get_ref(), item.span(), locate, report)).collect())
+        }
+        DeValue::Table(table) => Data::Table(read_table(table, locate, report)),
+    };
+    Node { origin, data }
+}
+
+fn read_table(table: &DeTable, locate: Locate, report: &mut Report) -> Table {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    let read_entry = |(name, value): (&toml::Spanned<_>, &toml::Spanned<DeValue>)| Entry {
+        name: AsRef::<str>::as_ref(name.get_ref()).to_string(),
+        origin: locate(name.span()),
+        node: read(value.get_ref(), value.span(), locate, report),
+    };
+    entries.into_iter().map(read_entry).collect()
+}
+
+fn number(number: Option<Number>, otherwise: &str, origin: &Origin, report: &mut Report) -> Data {
+    match number {
+        Some(number) => Data::Scalar(Value::Number(number)),
+        None => {
+            report.error(origin, format!("this {otherwise}"));
+            Data::Broken
+        }
+    }
+}
+
+fn read_integer(integer: &DeInteger) -> Option<Number> {
+    let signed = i64::from_str_radix(integer.as_str(), integer.radix()).map(Number::from);
+    signed.or_else(|_| u64::from_str_radix(integer.as_str(), integer.radix()).map(Number::from)).ok()
+}
+
+fn read_float(float: &DeFloat) -> Option<Number> {
+    Number::from_f64(float.as_str().parse().ok()?)
+}

@@ -1,0 +1,155 @@
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::{Context, Declared, InPort, JsonSchema, OutPort, Problem, StageError, params};
+
+/// What the engine must know of a kind before it runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Traits {
+    /// The seed is part of the key and given to `run`.
+    pub seeded: bool,
+    /// Runs on a backend: backend class, precision and the numerics tag are part of the key.
+    pub computes: bool,
+    /// May open network connections.
+    pub network: bool,
+    /// Parameters that may change records only; left out of the key.
+    pub unkeyed: &'static [&'static str],
+    /// Parameters that are paths (strings or lists of glob patterns), relative to the pipeline file; the key
+    /// holds the digest of what they point at.
+    pub paths: &'static [&'static str],
+    /// A change of what this kind computes that the revision cannot see, such as the version of a framework.
+    pub numerics: &'static str,
+}
+
+impl Traits {
+    /// A pure function of parameters and inputs.
+    pub const PLAIN: Traits =
+        Traits { seeded: false, computes: false, network: false, unkeyed: &[], paths: &[], numerics: "" };
+    /// Depends on the seed too.
+    pub const SEEDED: Traits = Traits { seeded: true, ..Traits::PLAIN };
+}
+
+/// A stage kind, typed. Adding one is a folder with this implementation and a line in the list of kinds.
+pub trait Kind: Send + Sync + 'static {
+    /// Spelled as TRL and PEFT spell them; `deny_unknown_fields`, with a default for all that has one.
+    type Params: Serialize + DeserializeOwned + JsonSchema;
+
+    /// The name in pipeline files, e.g. `sft`.
+    const NAME: &'static str;
+    /// Raised by hand when outputs would change for equal inputs.
+    const REVISION: u32;
+    /// One line for `gazal-pipe kinds`.
+    const DOC: &'static str;
+    const TRAITS: Traits;
+
+    fn inputs(&self, params: &Self::Params, declared: &Declared) -> Vec<InPort>;
+
+    fn outputs(&self, params: &Self::Params, declared: &Declared) -> Vec<OutPort>;
+
+    /// Mistakes that types cannot express: ranges, divisibility, things that exclude each other.
+    fn validate(&self, _params: &Self::Params) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    /// Something that this kind cannot do yet with these parameters, said before anything runs.
+    fn unavailable(&self, _params: &Self::Params) -> Option<String> {
+        None
+    }
+
+    /// The function itself.
+    ///
+    /// # Errors
+    /// [`StageError::Cancelled`] after a checkpoint when the context says so; everything else fails the stage.
+    fn run(&self, params: Self::Params, context: &mut Context) -> Result<(), StageError>;
+}
+
+/// [`Kind`] with its parameter type erased: tables in, problems out.
+pub trait DynKind: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn revision(&self) -> u32;
+    fn doc(&self) -> &'static str;
+    fn traits(&self) -> Traits;
+    /// The JSON Schema of the parameters.
+    fn schema(&self) -> Value;
+    /// Parses and validates; all problems at once.
+    fn check(&self, table: &Map<String, Value>) -> Vec<Problem>;
+    /// See [`params::canonical`]; unkeyed parameters are left out too.
+    fn canonical(&self, table: &Map<String, Value>) -> Result<Map<String, Value>, Problem>;
+    fn inputs(&self, table: &Map<String, Value>, declared: &Declared) -> Result<Vec<InPort>, Problem>;
+    fn outputs(&self, table: &Map<String, Value>, declared: &Declared) -> Result<Vec<OutPort>, Problem>;
+    fn unavailable(&self, table: &Map<String, Value>) -> Option<String>;
+    fn run(&self, table: &Map<String, Value>, context: &mut Context) -> Result<(), StageError>;
+}
+
+impl<K: Kind> DynKind for K {
+    fn name(&self) -> &'static str {
+        K::NAME
+    }
+
+    fn revision(&self) -> u32 {
+        K::REVISION
+    }
+
+    fn doc(&self) -> &'static str {
+        K::DOC
+    }
+
+    fn traits(&self) -> Traits {
+        K::TRAITS
+    }
+
+    fn schema(&self) -> Value {
+        schemars::schema_for!(K::Params).to_value()
+    }
+
+    fn check(&self, table: &Map<String, Value>) -> Vec<Problem> {
+        match params::parse::<K::Params>(table) {
+            Ok(parsed) => self.validate(&parsed),
+            Err(problem) => vec![problem],
+        }
+    }
+
+    fn canonical(&self, table: &Map<String, Value>) -> Result<Map<String, Value>, Problem> {
+        let mut kept = params::canonical::<K::Params>(table)?;
+        for name in K::TRAITS.unkeyed {
+            kept.remove(*name);
+        }
+        Ok(kept)
+    }
+
+    fn inputs(&self, table: &Map<String, Value>, declared: &Declared) -> Result<Vec<InPort>, Problem> {
+        Ok(Kind::inputs(self, &params::parse(table)?, declared))
+    }
+
+    fn outputs(&self, table: &Map<String, Value>, declared: &Declared) -> Result<Vec<OutPort>, Problem> {
+        Ok(Kind::outputs(self, &params::parse(table)?, declared))
+    }
+
+    fn unavailable(&self, table: &Map<String, Value>) -> Option<String> {
+        Kind::unavailable(self, &params::parse(table).ok()?)
+    }
+
+    fn run(&self, table: &Map<String, Value>, context: &mut Context) -> Result<(), StageError> {
+        let parsed = params::parse(table).map_err(|problem| StageError::Params(problem.field, problem.message))?;
+        Kind::run(self, parsed, context)
+    }
+}
+
+/// The kinds that a binary knows, in the order in which they were given.
+#[derive(Clone, Default)]
+pub struct Kinds(Vec<&'static dyn DynKind>);
+
+impl Kinds {
+    pub fn new(kinds: Vec<&'static dyn DynKind>) -> Kinds {
+        Kinds(kinds)
+    }
+
+    pub fn get(&self, name: &str) -> Option<&'static dyn DynKind> {
+        self.iter().find(|kind| kind.name() == name)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &'static dyn DynKind> + '_ {
+        self.0.iter().copied()
+    }
+}

@@ -1,0 +1,70 @@
+//! Defaults and traits that several learning stages share, as TRL has them.
+
+use gazal_stage_api::{Problem, Traits};
+use gazal_tasks::RewardFunc;
+use gazal_tasks::rewards::{CosineScaled, RepetitionPenalty};
+
+/// A stage that trains: seeded, on a backend; the cadence of logs and checkpoints cannot change its result.
+pub const LEARNING: Traits = Traits {
+    computes: true,
+    unkeyed: &["logging_steps", "save_steps", "save_total_limit"],
+    numerics: gazal_lm::device::NUMERICS,
+    ..Traits::SEEDED
+};
+
+pub fn max_position_embeddings() -> usize {
+    1024
+}
+
+pub fn one() -> f64 {
+    1.0
+}
+
+pub fn single() -> usize {
+    1
+}
+
+pub fn batch() -> usize {
+    8
+}
+
+pub fn logging_steps() -> u64 {
+    10
+}
+
+pub fn save_steps() -> u64 {
+    50
+}
+
+pub fn save_total_limit() -> usize {
+    2
+}
+
+const PROJECTIONS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+
+pub fn all_projections() -> Vec<String> {
+    PROJECTIONS.map(String::from).to_vec()
+}
+
+/// One problem for each name that is no projection.
+pub fn unknown_projections(field: &str, names: &[String]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if names.is_empty() {
+        problems.push(Problem::new(field, "must name at least one projection"));
+    }
+    for name in names.iter().filter(|name| !PROJECTIONS.contains(&name.as_str())) {
+        let problem = Problem::new(field, format!("`{name}` is no projection"));
+        problems.push(problem.with_help(format!("use some of {}", PROJECTIONS.join(", "))));
+    }
+    problems
+}
+
+/// Gazal-R1's four: accuracy, format, length, repetition.
+pub fn reward_funcs() -> Vec<RewardFunc> {
+    vec![
+        RewardFunc::Accuracy,
+        RewardFunc::ThinkFormat,
+        RewardFunc::CosineScaled(CosineScaled::DEFAULT),
+        RewardFunc::RepetitionPenalty(RepetitionPenalty::DEFAULT),
+    ]
+}

@@ -1,0 +1,49 @@
+//! The answer that a model reasons its way to.
+
+use gazal_data::Stream;
+use gazal_lm::{GenerationConfig, SamplingParams, generate};
+use gazal_stage_api::StageError;
+use gazal_tasks::{Completion, Extraction, Item, RewardFunc, extract};
+
+use super::{Protocol, Sample, Scorer};
+use crate::prompt;
+
+/// Scores a batch of items. A row's random numbers belong to its item, not to its place in the batch.
+pub fn score(scorer: &Scorer, items: &[Item]) -> Result<Vec<Sample>, StageError> {
+    let params = scorer.params;
+    let limit = scorer.decoder.config.max_position_embeddings.saturating_sub(params.max_new_tokens).max(1);
+    let mut prompts = Vec::with_capacity(items.len());
+    for item in items {
+        let mut ids = scorer.tokenizer.encode(&prompt::reasoning(item)).map_err(StageError::failed)?;
+        ids.drain(..ids.len().saturating_sub(limit));
+        prompts.push(ids);
+    }
+    let config = GenerationConfig {
+        sampling: SamplingParams {
+            temperature: params.temperature,
+            top_p: params.top_p,
+            top_k: params.top_k,
+            ..SamplingParams::default()
+        },
+        max_new_tokens: params.max_new_tokens,
+        eos: vec![scorer.tokenizer.eos],
+        pad: scorer.tokenizer.pad,
+        num_generations: 1,
+    };
+    let streams: Vec<Stream> =
+        items.iter().map(|item| Stream::new(scorer.seed, &format!("answer {} {}", item.benchmark, item.id))).collect();
+    let generated = generate(scorer.decoder, &prompts, &config, &|row, step| streams[row].uniform(step as u64, 0));
+    let mut samples = Vec::with_capacity(items.len());
+    for (item, generated) in items.iter().zip(generated) {
+        let text = scorer.tokenizer.decode(&generated.ids).map_err(StageError::failed)?;
+        let found = extract(&text, &item.options);
+        let completion =
+            Completion { text: &text, ids: &generated.ids, finished: generated.finished, limit: params.max_new_tokens };
+        let formatted = RewardFunc::ThinkFormat.score(&completion, item) == Some(1.0);
+        let reward = params.reward_funcs.iter().filter_map(|function| function.score(&completion, item)).sum();
+        let sample = scorer.sample(item, Protocol::GenerateCot, found.answer());
+        let unfinished = found == Extraction::Unfinished || !generated.finished;
+        samples.push(Sample { completion: Some(text), unfinished, formatted, reward: Some(reward), ..sample });
+    }
+    Ok(samples)
+}

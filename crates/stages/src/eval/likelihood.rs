@@ -1,0 +1,86 @@
+//! The option of highest log-likelihood.
+
+use gazal_lm::TokenBatch;
+use gazal_stage_api::StageError;
+use gazal_tasks::{Benchmark, Item, scoring};
+
+use super::{Protocol, Sample, Scorer};
+
+/// One sequence to score: a context with one continuation.
+struct Request {
+    ids: Vec<u32>,
+    /// The first id of the continuation.
+    from: usize,
+}
+
+/// Scores a batch of items.
+pub fn score(scorer: &Scorer, benchmark: &Benchmark, items: &[Item]) -> Result<Vec<Sample>, StageError> {
+    let mut samples = Vec::with_capacity(items.len());
+    let mut requests = Vec::new();
+    for item in items {
+        let prompt = benchmark.prompt(item);
+        for continuation in &prompt.continuations {
+            requests.push(request(scorer, &prompt.context, continuation)?);
+        }
+    }
+    let scores = log_likelihoods(scorer, &requests);
+    let mut scores = scores.into_iter();
+    for item in items {
+        let resps: Vec<f64> = scores.by_ref().take(item.options.len()).collect();
+        let answer = scoring::choose(&resps);
+        samples.push(Sample { resps, ..scorer.sample(item, Protocol::Loglikelihood, answer) });
+    }
+    Ok(samples)
+}
+
+/// The ids of context and continuation together, as lm-eval takes them apart: what the whole has beyond the context.
+/// A context that is too long for the model loses its beginning.
+fn request(scorer: &Scorer, context: &str, continuation: &str) -> Result<Request, StageError> {
+    let encode = |text: &str| scorer.tokenizer.encode(text).map_err(StageError::failed);
+    let mut ids = encode(&format!("{context}{continuation}"))?;
+    let mut from = encode(context)?.len().min(ids.len().saturating_sub(1)).max(1);
+    let limit = scorer.decoder.config.max_position_embeddings;
+    if ids.len() > limit {
+        let cut = ids.len() - limit;
+        ids.drain(..cut);
+        from = from.saturating_sub(cut).max(1);
+    }
+    Ok(Request { ids, from })
+}
+
+/// Summed log-probabilities of the continuations. Requests that differ only in a single last token (the letters of
+/// one question) share a forward pass.
+fn log_likelihoods(scorer: &Scorer, requests: &[Request]) -> Vec<f64> {
+    let mut sequences: Vec<&[u32]> = Vec::new();
+    let mut place = Vec::with_capacity(requests.len());
+    for request in requests {
+        let inputs = &request.ids[..request.ids.len() - 1];
+        let shared = sequences.last().is_some_and(|last| *last == inputs);
+        if !shared {
+            sequences.push(inputs);
+        }
+        place.push(sequences.len() - 1);
+    }
+    let groups: Vec<usize> = (0..sequences.len()).collect();
+    let chunks: Vec<&[usize]> = groups.chunks(scorer.params.batch_size.div_ceil(4)).collect();
+    let scores = gazal_train::side_by_side(scorer.decoder, &chunks, |chunk| {
+        let rows: Vec<&[u32]> = chunk.iter().map(|&group| sequences[group]).collect();
+        let batch = TokenBatch::right_padded(&rows, scorer.tokenizer.pad);
+        let (mut positions, mut targets, mut owners) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, request) in requests.iter().enumerate() {
+            let Some(row) = chunk.iter().position(|&group| group == place[index]) else { continue };
+            for at in request.from..request.ids.len() {
+                positions.push(row * batch.width + at - 1);
+                targets.push(request.ids[at]);
+                owners.push(index);
+            }
+        }
+        let log_probs = scorer.decoder.log_probs(&batch, &positions, &targets, 1.0);
+        owners.into_iter().zip(gazal_lm::weights::to_host(log_probs)).collect::<Vec<_>>()
+    });
+    let mut sums = vec![0.0; requests.len()];
+    for (owner, log_prob) in scores.into_iter().flatten() {
+        sums[owner] += f64::from(log_prob);
+    }
+    sums
+}

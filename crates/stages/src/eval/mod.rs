@@ -1,0 +1,246 @@
+//! `eval`: multiple-choice benchmarks under two declared protocols that are never mixed.
+//!
+//! `loglikelihood` (lm-eval's): the option whose continuation of the prompt is most likely. `generate_cot`: the model
+//! reasons, and the answer is read after `</think>`. Items are scored one by one and kept, so that a report can put
+//! intervals on means and on paired differences.
+
+mod generation;
+mod likelihood;
+pub(crate) mod source;
+
+use std::collections::BTreeMap;
+
+use gazal_data::jsonl;
+use gazal_lm::{Decoder, Tokenizer, load_adapter};
+use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, OutPort, PortType, Problem, StageError, Traits};
+use gazal_tasks::{BENCHMARKS, Benchmark, Item, RewardFunc};
+use serde::{Deserialize, Serialize};
+
+use crate::{defaults, device};
+
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(crate = "gazal_stage_api::schemars")]
+pub struct Params {
+    /// What a report calls this model.
+    pub label: String,
+    /// Models of the same seed are compared with one another.
+    #[serde(default)]
+    pub group: String,
+    /// Benchmarks to score; those of the connected data set if empty.
+    #[serde(default)]
+    pub tasks: Vec<String>,
+    #[serde(default = "both")]
+    pub protocols: Vec<Protocol>,
+    /// Questions of each benchmark, the first ones; 0 for all.
+    #[serde(default)]
+    pub limit: usize,
+    #[serde(default = "batch")]
+    pub batch_size: usize,
+    #[serde(default = "new_tokens")]
+    pub max_new_tokens: usize,
+    /// 0 takes the most likely token.
+    #[serde(default)]
+    pub temperature: f64,
+    #[serde(default = "defaults::one")]
+    pub top_p: f64,
+    #[serde(default)]
+    pub top_k: usize,
+    /// Rewards of generated answers, summed; those that GRPO trains on, to see what it gained on held-out questions.
+    #[serde(default = "defaults::reward_funcs")]
+    pub reward_funcs: Vec<RewardFunc>,
+}
+
+/// How an answer is got out of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(crate = "gazal_stage_api::schemars")]
+pub enum Protocol {
+    Loglikelihood,
+    GenerateCot,
+}
+
+fn both() -> Vec<Protocol> {
+    vec![Protocol::Loglikelihood, Protocol::GenerateCot]
+}
+
+fn batch() -> usize {
+    32
+}
+
+fn new_tokens() -> usize {
+    128
+}
+
+/// One scored item, as the samples file has it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Sample {
+    pub id: String,
+    pub benchmark: String,
+    pub cluster: String,
+    pub protocol: Protocol,
+    pub label: String,
+    pub group: String,
+    pub target: usize,
+    pub answer: Option<usize>,
+    pub correct: bool,
+    /// Log-likelihoods of the options, or nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resps: Vec<f64>,
+    /// The generated text, or nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion: Option<String>,
+    #[serde(default)]
+    pub unfinished: bool,
+    /// Whether the text is one closed `<think>` block and an answer.
+    #[serde(default)]
+    pub formatted: bool,
+    /// The sum of `reward_funcs` over the text, or nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reward: Option<f64>,
+}
+
+pub struct Eval;
+
+impl Kind for Eval {
+    type Params = Params;
+    const NAME: &'static str = "eval";
+    const REVISION: u32 = 1;
+    const DOC: &'static str = "Scores a model on multiple-choice benchmarks by log-likelihood and by generation.";
+    const TRAITS: Traits = Traits { unkeyed: &["batch_size"], ..defaults::LEARNING };
+
+    fn inputs(&self, _: &Params, _: &Declared) -> Vec<InPort> {
+        vec![
+            InPort::one("model", PortType::Model, "the model, with its tokenizer"),
+            InPort::optional("adapter", PortType::Adapter, "a PEFT folder for it"),
+            InPort::one("benchmarks", PortType::Dataset, "one file a benchmark, ours or the publishers'"),
+        ]
+    }
+
+    fn outputs(&self, _: &Params, _: &Declared) -> Vec<OutPort> {
+        vec![
+            OutPort::value("metrics", PortType::Metrics, "`metrics.json`: {task: {metric: number}}"),
+            OutPort::value("samples", PortType::Samples, "one row an item and protocol"),
+        ]
+    }
+
+    fn validate(&self, params: &Params) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for task in params.tasks.iter().filter(|task| Benchmark::named(task).is_none()) {
+            let known: Vec<&str> = BENCHMARKS.iter().map(|benchmark| benchmark.name).collect();
+            let problem = Problem::new("tasks", format!("there is no benchmark `{task}`"));
+            problems.push(problem.with_help(format!("use some of {}", known.join(", "))));
+        }
+        for (field, wrong) in [
+            ("batch_size", params.batch_size == 0),
+            ("max_new_tokens", params.max_new_tokens == 0),
+            ("protocols", params.protocols.is_empty()),
+        ] {
+            if wrong {
+                problems.push(Problem::new(field, "must not be empty or 0"));
+            }
+        }
+        if params.temperature < 0.0 {
+            problems.push(Problem::new("temperature", "must not be negative"));
+        }
+        problems
+    }
+
+    fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {
+        let device = device::open(context)?;
+        let folder = context.input("model")?;
+        let tokenizer = Tokenizer::load(folder).map_err(StageError::failed)?;
+        let mut decoder = Decoder::load(folder, &device).map_err(StageError::failed)?;
+        if let Some(adapter) = context.optional("adapter") {
+            load_adapter(&mut decoder, adapter).map_err(StageError::failed)?;
+        }
+        let sets = source::read(context.input("benchmarks")?, &params.tasks, params.limit)?;
+
+        let total = sets.iter().map(|(_, items)| items.len() * params.protocols.len()).sum::<usize>() as u64;
+        let mut samples: Vec<Sample> = Vec::new();
+        for (benchmark, items) in &sets {
+            for protocol in &params.protocols {
+                for chunk in items.chunks(params.batch_size) {
+                    let scorer = Scorer { decoder: &decoder, tokenizer: &tokenizer, params: &params, seed: context.seed };
+                    samples.extend(scorer.score(benchmark, *protocol, chunk)?);
+                    let correct = samples.iter().filter(|sample| sample.correct).count() as f64;
+                    context.progress(samples.len() as u64, total, "items", &[("acc", correct / samples.len() as f64)]);
+                    if context.cancelled() {
+                        return Err(StageError::Cancelled);
+                    }
+                }
+            }
+        }
+
+        let path = context.output("samples")?.join("samples.jsonl");
+        jsonl::write_all(&path, &samples).map_err(StageError::failed)?;
+        let path = context.output("metrics")?.join("metrics.json");
+        let text = serde_json::to_string_pretty(&metrics(&samples)).map_err(StageError::failed)?;
+        std::fs::write(&path, text + "\n").map_err(StageError::io(&path))
+    }
+}
+
+/// What scoring a batch needs.
+struct Scorer<'a> {
+    decoder: &'a Decoder,
+    tokenizer: &'a Tokenizer,
+    params: &'a Params,
+    seed: u64,
+}
+
+impl Scorer<'_> {
+    fn score(&self, benchmark: &Benchmark, protocol: Protocol, items: &[Item]) -> Result<Vec<Sample>, StageError> {
+        match protocol {
+            Protocol::Loglikelihood => likelihood::score(self, benchmark, items),
+            Protocol::GenerateCot => generation::score(self, items),
+        }
+    }
+
+    /// A sample with what all protocols fill in alike.
+    fn sample(&self, item: &Item, protocol: Protocol, answer: Option<usize>) -> Sample {
+        Sample {
+            id: item.id.clone(),
+            benchmark: item.benchmark.clone(),
+            cluster: item.cluster.clone(),
+            protocol,
+            label: self.params.label.clone(),
+            group: self.params.group.clone(),
+            target: item.answer,
+            answer,
+            correct: answer == Some(item.answer),
+            resps: Vec::new(),
+            completion: None,
+            unfinished: false,
+            formatted: false,
+            reward: None,
+        }
+    }
+}
+
+/// `{benchmark: {metric: number}}`, metrics named by protocol.
+fn metrics(samples: &[Sample]) -> BTreeMap<String, BTreeMap<String, f64>> {
+    let mut sums: BTreeMap<String, BTreeMap<&str, (f64, f64)>> = BTreeMap::new();
+    for sample in samples {
+        let task = sums.entry(sample.benchmark.clone()).or_default();
+        let mut add = |metric, value: f64| {
+            let (sum, count) = task.entry(metric).or_default();
+            *sum += value;
+            *count += 1.0;
+        };
+        let share = |yes: bool| f64::from(u8::from(yes));
+        match sample.protocol {
+            Protocol::Loglikelihood => add("acc", share(sample.correct)),
+            Protocol::GenerateCot => {
+                add("acc_generate_cot", share(sample.correct));
+                add("invalid_ratio", share(sample.answer.is_none()));
+                add("unfinished_ratio", share(sample.unfinished));
+                add("format_ratio", share(sample.formatted));
+                add("reward", sample.reward.unwrap_or_default());
+            }
+        }
+    }
+    let means = |metrics: BTreeMap<&str, (f64, f64)>| {
+        metrics.into_iter().map(|(metric, (sum, count))| (metric.to_string(), sum / count)).collect()
+    };
+    sums.into_iter().map(|(task, metrics)| (task, means(metrics))).collect()
+}

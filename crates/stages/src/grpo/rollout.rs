@@ -1,0 +1,124 @@
+//! Completions of a step with their rewards and advantages.
+
+use gazal_data::Stream;
+use gazal_lm::{Decoder, Generated, GenerationConfig, SamplingParams, Tokenizer};
+use gazal_stage_api::StageError;
+use gazal_tasks::Completion;
+use gazal_train::advantages;
+use serde_json::{Map, Value, json};
+
+use super::Params;
+use crate::rows::Question;
+
+/// Row `p × num_generations + g` is completion `g` of prompt `p`.
+pub struct Rollout {
+    pub prompts: Vec<Vec<u32>>,
+    pub completions: Vec<Generated>,
+    /// By reward function, then by row.
+    rewards: Vec<Vec<f64>>,
+    /// Weighted sums, by row.
+    totals: Vec<f64>,
+    pub advantages: Vec<f64>,
+}
+
+/// Completes the questions with the policy as it is and scores what comes out. The prompts are split into fixed parts
+/// that run side by side on the CPU.
+pub fn generate(
+    policy: &Decoder,
+    tokenizer: &Tokenizer,
+    params: &Params,
+    questions: &[&Question],
+    sampling: &Stream,
+    generation: u64,
+) -> Result<Rollout, StageError> {
+    let encode = |question: &&Question| tokenizer.encode(&question.prompt).map_err(StageError::failed);
+    let prompts = questions.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+    let config = GenerationConfig {
+        sampling: SamplingParams { temperature: params.temperature, ..SamplingParams::default() },
+        max_new_tokens: params.max_completion_length,
+        eos: vec![tokenizer.eos],
+        pad: tokenizer.pad,
+        num_generations: params.num_generations,
+    };
+    // A number belongs to generation, row and position: a row does not depend on its neighbours.
+    let first_step = generation * params.max_completion_length as u64;
+    let part = prompts.len().div_ceil(PARTS);
+    let parts: Vec<(usize, &[Vec<u32>])> =
+        prompts.chunks(part).enumerate().map(|(index, prompts)| (index * part * params.num_generations, prompts)).collect();
+    let completions = gazal_train::side_by_side(policy, &parts, |(first_row, prompts)| {
+        gazal_lm::generate(policy, prompts, &config, &|row, step| {
+            sampling.uniform(first_step + step as u64, (first_row + row) as u64)
+        })
+    });
+    let completions: Vec<Generated> = completions.into_iter().flatten().collect();
+    Rollout::scored(tokenizer, params, questions, prompts, completions)
+}
+
+/// Parts of a rollout on the CPU; fixed, so that results do not depend on the machine.
+const PARTS: usize = 2;
+
+impl Rollout {
+    fn scored(
+        tokenizer: &Tokenizer,
+        params: &Params,
+        questions: &[&Question],
+        prompts: Vec<Vec<u32>>,
+        completions: Vec<Generated>,
+    ) -> Result<Rollout, StageError> {
+        let mut rewards = vec![Vec::with_capacity(completions.len()); params.reward_funcs.len()];
+        let mut totals = Vec::with_capacity(completions.len());
+        for (row, generated) in completions.iter().enumerate() {
+            let text = tokenizer.decode(&generated.ids).map_err(StageError::failed)?;
+            let item = &questions[row / params.num_generations].item;
+            let limit = params.max_completion_length;
+            let completion = Completion { text: &text, ids: &generated.ids, finished: generated.finished, limit };
+            let mut total = 0.0;
+            for (index, function) in params.reward_funcs.iter().enumerate() {
+                let reward = function.score(&completion, item).unwrap_or(0.0);
+                total += params.reward_weight(index) * reward;
+                rewards[index].push(reward);
+            }
+            totals.push(total);
+        }
+        let advantages = advantages(&totals, params.num_generations, params.scale_rewards);
+        Ok(Rollout { prompts, completions, rewards, totals, advantages })
+    }
+
+    /// Completion tokens that count for a row.
+    pub fn length(&self, params: &Params, row: usize) -> usize {
+        let generated = &self.completions[row];
+        if params.mask_truncated_completions && !generated.finished { 0 } else { generated.ids.len() }
+    }
+
+    /// TRL's metrics of a generation.
+    pub fn metrics(&self, params: &Params) -> Map<String, Value> {
+        let lengths: Vec<f64> = self.completions.iter().map(|generated| generated.ids.len() as f64).collect();
+        let clipped = self.completions.iter().filter(|generated| !generated.finished).count();
+        let groups = self.totals.chunks(params.num_generations);
+        let flat = groups.clone().filter(|group| group.iter().all(|reward| *reward == group[0])).count();
+        let mut metrics = Map::new();
+        let mut put = |name: &str, value: f64| metrics.insert(name.into(), json!(value));
+        put("reward", mean(&self.totals));
+        put("reward_std", deviation(&self.totals));
+        put("frac_reward_zero_std", flat as f64 / groups.len() as f64);
+        for (function, rewards) in params.reward_funcs.iter().zip(&self.rewards) {
+            put(&format!("rewards/{}/mean", function.name()), mean(rewards));
+            put(&format!("rewards/{}/std", function.name()), deviation(rewards));
+        }
+        put("completions/mean_length", mean(&lengths));
+        put("completions/min_length", lengths.iter().copied().fold(f64::INFINITY, f64::min));
+        put("completions/max_length", lengths.iter().copied().fold(0.0, f64::max));
+        put("completions/clipped_ratio", clipped as f64 / self.completions.len() as f64);
+        metrics
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+fn deviation(values: &[f64]) -> f64 {
+    let mean = mean(values);
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (squares / (values.len().max(2) - 1) as f64).sqrt()
+}

@@ -1,0 +1,24 @@
+//! The built-in stage kinds, one folder each, and the one list of them.
+
+mod contamination;
+mod defaults;
+mod device;
+mod eval;
+mod fetch;
+mod grpo;
+mod merge;
+mod pretrain;
+mod prompt;
+mod report;
+mod rows;
+mod sft;
+mod supervised;
+mod synth;
+mod tokenizer;
+
+use gazal_stage_api::Kinds;
+
+/// Every built-in kind.
+pub fn kinds() -> Kinds {
+    Kinds::new(vec![&fetch::FetchModel, &fetch::FetchDataset, &synth::Knowledge, &synth::Synth, &synth::Benchmarks, &tokenizer::TrainTokenizer, &pretrain::Pretrain, &sft::Sft, &grpo::Grpo, &merge::Merge, &eval::Eval, &contamination::Contamination, &report::ReportKind])
+}

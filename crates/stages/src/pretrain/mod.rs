@@ -1,0 +1,166 @@
+//! `pretrain`: a Qwen3-architecture decoder from scratch, on text packed into blocks. The stand-in, on a CPU, for the
+//! base model that a full run fetches.
+
+use gazal_lm::{Config, Tokenizer, Trainable, init};
+use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, OutPort, PortType, Problem, StageError, Traits};
+use gazal_train::{OptimConfig, OptimKind, Schedule, SchedulerType, Sequence};
+use serde::{Deserialize, Serialize};
+
+use crate::rows::{Text, read_split};
+use crate::supervised::{self, Settings, check_positive};
+use crate::{defaults, device};
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(crate = "gazal_stage_api::schemars")]
+pub struct Params {
+    pub hidden_size: usize,
+    pub intermediate_size: usize,
+    pub num_hidden_layers: usize,
+    pub num_attention_heads: usize,
+    pub num_key_value_heads: usize,
+    pub head_dim: usize,
+    #[serde(default = "defaults::max_position_embeddings")]
+    pub max_position_embeddings: usize,
+    /// Tokens of a training block.
+    pub max_length: usize,
+    pub max_steps: u64,
+    pub learning_rate: f64,
+    #[serde(default)]
+    #[schemars(with = "String")]
+    pub optim: OptimKind,
+    #[serde(default)]
+    #[schemars(with = "String")]
+    pub lr_scheduler_type: SchedulerType,
+    #[serde(default)]
+    pub warmup_ratio: f64,
+    #[serde(default)]
+    pub weight_decay: f64,
+    #[serde(default = "defaults::one")]
+    pub max_grad_norm: f64,
+    #[serde(default = "defaults::batch")]
+    pub per_device_train_batch_size: usize,
+    #[serde(default = "defaults::single")]
+    pub gradient_accumulation_steps: usize,
+    #[serde(default = "defaults::logging_steps")]
+    pub logging_steps: u64,
+    #[serde(default = "defaults::save_steps")]
+    pub save_steps: u64,
+    #[serde(default = "defaults::save_total_limit")]
+    pub save_total_limit: usize,
+}
+
+pub struct Pretrain;
+
+impl Kind for Pretrain {
+    type Params = Params;
+    const NAME: &'static str = "pretrain";
+    const REVISION: u32 = 1;
+    const DOC: &'static str = "Trains a small Qwen3-architecture decoder from scratch.";
+    const TRAITS: Traits = defaults::LEARNING;
+
+    fn inputs(&self, _: &Params, _: &Declared) -> Vec<InPort> {
+        vec![
+            InPort::many("dataset", PortType::Dataset, "rows of `text`"),
+            InPort::one("tokenizer", PortType::Tokenizer, "decides the vocabulary"),
+        ]
+    }
+
+    fn outputs(&self, _: &Params, _: &Declared) -> Vec<OutPort> {
+        vec![
+            OutPort::value("model", PortType::Model, "the trained decoder with its tokenizer"),
+            OutPort::value("history", PortType::Files, "`trainer_state.json`"),
+        ]
+    }
+
+    fn validate(&self, params: &Params) -> Vec<Problem> {
+        let mut problems = check_positive(&[
+            ("learning_rate", params.learning_rate),
+            ("max_steps", params.max_steps as f64),
+            ("per_device_train_batch_size", params.per_device_train_batch_size as f64),
+            ("gradient_accumulation_steps", params.gradient_accumulation_steps as f64),
+            ("logging_steps", params.logging_steps as f64),
+            ("num_hidden_layers", params.num_hidden_layers as f64),
+            ("num_key_value_heads", params.num_key_value_heads as f64),
+        ]);
+        if params.num_key_value_heads > 0 && !params.num_attention_heads.is_multiple_of(params.num_key_value_heads) {
+            problems.push(Problem::new("num_attention_heads", "must be a multiple of `num_key_value_heads`"));
+        }
+        if !params.head_dim.is_multiple_of(2) {
+            problems.push(Problem::new("head_dim", "must be even: rotary positions turn pairs"));
+        }
+        if params.max_length < 2 || params.max_length > params.max_position_embeddings {
+            problems.push(Problem::new("max_length", "must be between 2 and `max_position_embeddings`"));
+        }
+        problems
+    }
+
+    fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {
+        let device = device::open(context)?;
+        let tokenizer = Tokenizer::load(context.input("tokenizer")?).map_err(StageError::failed)?;
+        let rows: Vec<Text> = read_split(context.inputs("dataset"), "train")?;
+        let blocks = pack(&tokenizer, &rows, params.max_length)?;
+
+        let numbers = device::tensor_numbers(context.seed, "initial weights");
+        let mut decoder = init(&params.config(&tokenizer), &device, &numbers);
+        let settings = params.settings(&tokenizer);
+        let progress = supervised::fit(context, &mut decoder, &blocks, &[], &settings)?;
+
+        let folder = context.output("model")?;
+        decoder.save(folder).map_err(StageError::failed)?;
+        tokenizer.save(folder).map_err(StageError::failed)?;
+        supervised::write_history(context.output("history")?, &progress, &settings, blocks.len())
+    }
+}
+
+impl Params {
+    fn config(&self, tokenizer: &Tokenizer) -> Config {
+        Config {
+            vocab_size: tokenizer.vocab_size(),
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            num_hidden_layers: self.num_hidden_layers,
+            num_attention_heads: self.num_attention_heads,
+            num_key_value_heads: self.num_key_value_heads,
+            head_dim: self.head_dim,
+            max_position_embeddings: self.max_position_embeddings,
+            rms_norm_eps: 1e-6,
+            rope_theta: 10_000.0,
+            tie_word_embeddings: true,
+            eos_token_id: Some(tokenizer.eos),
+            pad_token_id: Some(tokenizer.pad),
+        }
+    }
+
+    fn settings(&self, tokenizer: &Tokenizer) -> Settings {
+        Settings {
+            trainable: Trainable::Base,
+            optim: OptimConfig { kind: self.optim, weight_decay: self.weight_decay, ..OptimConfig::default() },
+            schedule: Schedule::new(self.lr_scheduler_type, self.learning_rate, self.warmup_ratio, self.max_steps),
+            per_device_train_batch_size: self.per_device_train_batch_size,
+            gradient_accumulation_steps: self.gradient_accumulation_steps,
+            max_grad_norm: self.max_grad_norm,
+            logging_steps: self.logging_steps,
+            save_steps: self.save_steps,
+            save_total_limit: self.save_total_limit,
+            eval_steps: 0,
+            early_stopping_patience: 0,
+            pad: tokenizer.pad,
+        }
+    }
+}
+
+/// Texts one after another, an end-of-text token between them, cut into blocks of `length`; the rest is left out.
+fn pack(tokenizer: &Tokenizer, rows: &[Text], length: usize) -> Result<Vec<Sequence>, StageError> {
+    let mut ids = Vec::new();
+    for row in rows {
+        ids.extend(tokenizer.encode(&row.text).map_err(StageError::failed)?);
+        ids.push(tokenizer.eos);
+    }
+    let blocks: Vec<Sequence> =
+        ids.chunks_exact(length).map(|block| Sequence { ids: block.to_vec(), learn_from: 1 }).collect();
+    if blocks.is_empty() {
+        return Err(StageError::failed(format!("the data set has {} tokens, fewer than one block of {length}", ids.len())));
+    }
+    Ok(blocks)
+}

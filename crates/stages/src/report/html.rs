@@ -1,0 +1,199 @@
+//! The report as one page that needs nothing else: no script, no file beside it, light and dark.
+
+use std::fmt::Write;
+
+use gazal_tasks::stats::Interval;
+
+use super::Report;
+use super::metric::{Metric, explain};
+use super::table::{AVERAGE, Cell, Difference, DifferenceRow, Table, Verdict, title};
+use super::{svg, words};
+
+const STYLE: &str = include_str!("page.css");
+
+/// Text that stands for itself in HTML and in attributes.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out += "&amp;",
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            '"' => out += "&quot;",
+            '\'' => out += "&#39;",
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// The whole page.
+pub fn render(report: &Report) -> String {
+    let title = escape(&report.title);
+    let mut out = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
+         <style>\n{}{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n",
+        svg::STYLE
+    );
+    if let Some(disclaimer) = report.disclaimer {
+        let _ = writeln!(out, "<p class=\"disclaimer\">{}</p>", escape(disclaimer));
+    }
+    for (protocol, tables) in report.by_protocol() {
+        let (title, how) = explain(protocol);
+        let _ = write!(out, "<h2>{}</h2>\n<p class=\"soft\">{}</p>\n", escape(title), escape(how));
+        tables.iter().filter(|table| !table.metric.is_form()).for_each(|table| section(&mut out, table));
+        let form: Vec<&Table> = tables.into_iter().filter(|table| table.metric.is_form()).collect();
+        if !form.is_empty() {
+            let _ = writeln!(out, "<h3>Form of the answers, {}</h3>", escape(&words::over(form[0])));
+            out += &of_form(&form);
+        }
+    }
+    pictures(&mut out, report);
+    notes(&mut out, report);
+    out + "</main>\n</body>\n</html>\n"
+}
+
+fn section(out: &mut String, table: &Table) {
+    let heading = table.metric.title();
+    if table.metric == Metric::Accuracy {
+        let caption = escape(&format!("{heading}, {}, with 95% intervals", words::over(table)));
+        let seeds = if table.groups.is_empty() { "" } else { " <span class=\"soft\">(small rings: seeds)</span>" };
+        let _ = writeln!(
+            out,
+            "<figure class=\"wide\"><figcaption>{caption}{seeds}</figcaption>\n{}</figure>",
+            svg::dots(table)
+        );
+    }
+    let _ = write!(out, "<h3>{heading} <span class=\"soft\">(95% interval below)</span></h3>\n{}", of_models(table));
+    if !table.differences.is_empty() {
+        let _ = write!(out, "<h3>Paired differences of neighbouring models</h3>\n{}", of_differences(table));
+    }
+    if !table.groups.is_empty() {
+        let _ = write!(out, "<h3>Each seed, {}</h3>\n{}", escape(&words::over(table)), of_groups(table));
+    }
+}
+
+fn pictures(out: &mut String, report: &Report) {
+    if report.curves.is_empty() {
+        return;
+    }
+    *out += "<h2>Learning curves</h2>\n<p class=\"soft\">Faint: as logged. Bold: moving average.</p>\n<div class=\"pictures\">\n";
+    for curve in &report.curves {
+        let caption = escape(&format!("{}: {}", curve.history, curve.title));
+        let _ = writeln!(out, "<figure><figcaption>{caption}</figcaption>\n{}</figure>", svg::lines(curve));
+    }
+    *out += "</div>\n";
+}
+
+fn notes(out: &mut String, report: &Report) {
+    *out += "<h2>Benchmarks</h2>\n<ul>\n";
+    for benchmark in &report.benchmarks {
+        let _ = writeln!(out, "<li><code>{}</code>: {}</li>", escape(&benchmark.name), escape(&benchmark.describe()));
+    }
+    *out += "</ul>\n<h2>How to read the numbers</h2>\n<ul>\n";
+    for paragraph in words::reading(report) {
+        let _ = writeln!(out, "<li>{}</li>", escape(&paragraph));
+    }
+    *out += "</ul>\n";
+}
+
+/// A table from cells that are HTML already; `marked` sets the last column off.
+struct Grid {
+    head: Vec<String>,
+    /// Class, label and cells.
+    rows: Vec<(&'static str, String, Vec<String>)>,
+    marked: bool,
+}
+
+impl Grid {
+    fn render(&self) -> String {
+        let class = |index: usize| if self.marked && index + 1 == self.head.len() { " class=\"last\"" } else { "" };
+        let mut out = String::from("<div class=\"scroll\"><table>\n<thead><tr><th></th>");
+        for (index, head) in self.head.iter().enumerate() {
+            let _ = write!(out, "<th{} scope=\"col\">{}</th>", class(index), escape(head));
+        }
+        out += "</tr></thead>\n<tbody>\n";
+        for (row, label, cells) in &self.rows {
+            let _ = write!(out, "<tr class=\"{row}\"><th scope=\"row\">{}</th>", escape(label));
+            for (index, cell) in cells.iter().enumerate() {
+                let _ = write!(out, "<td{}>{cell}</td>", class(index));
+            }
+            out += "</tr>\n";
+        }
+        out + "</tbody>\n</table></div>\n"
+    }
+}
+
+fn heads(table: &Table) -> Vec<String> {
+    table.columns.iter().map(|name| if name == AVERAGE { "Average".into() } else { title(name).into() }).collect()
+}
+
+fn of_models(table: &Table) -> String {
+    let metric = table.metric;
+    let cells = |cells: &[Option<Cell>]| cells.iter().map(|cell| mean(metric, cell.as_ref())).collect();
+    let mut rows: Vec<_> = table.models.iter().map(|row| ("model", row.model.clone(), cells(&row.cells))).collect();
+    for baseline in &table.baselines {
+        let cells = baseline.cells.iter().map(|cell| cell.map_or_else(missing, |value| metric.show(value)));
+        rows.push(("baseline", baseline.name.into(), cells.collect()));
+    }
+    Grid { head: heads(table), rows, marked: table.is_averaged() }.render()
+}
+
+fn of_differences(table: &Table) -> String {
+    let cells = |cells: &[Option<Difference>]| cells.iter().map(|cell| gain(table.metric, cell.as_ref())).collect();
+    let rows = table.differences.iter().map(|row| ("difference", row.title(), cells(&row.cells)));
+    Grid { head: heads(table), rows: rows.collect(), marked: table.is_averaged() }.render()
+}
+
+fn of_groups(table: &Table) -> String {
+    let models = table.models.iter().map(|row| row.model.clone());
+    let head = models.chain(table.differences.iter().map(DifferenceRow::title)).collect();
+    let rows = table.groups.iter().map(|group| {
+        let means =
+            group.models.iter().map(|cell| cell.as_ref().map_or_else(missing, |interval| bare(table.metric, interval)));
+        let gains = group.differences.iter().map(|cell| gain(table.metric, cell.as_ref()));
+        ("group", group.title(), means.chain(gains).collect())
+    });
+    Grid { head, rows: rows.collect(), marked: false }.render()
+}
+
+/// The last column of several tables, side by side.
+fn of_form(tables: &[&Table]) -> String {
+    let models = tables[0].models.iter().enumerate();
+    let rows = models.map(|(index, row)| {
+        let cells = tables.iter().map(|table| {
+            let cell = table.models.get(index).and_then(|row| row.cells.last());
+            mean(table.metric, cell.and_then(Option::as_ref))
+        });
+        ("model", row.model.clone(), cells.collect())
+    });
+    let head = tables.iter().map(|table| table.metric.title().into()).collect();
+    Grid { head, rows: rows.collect(), marked: false }.render()
+}
+
+fn missing() -> String {
+    "–".into()
+}
+
+fn bare(metric: Metric, interval: &Interval) -> String {
+    format!("<b>{}</b><small>{}</small>", metric.show(interval.mean), metric.show_interval(interval, false))
+}
+
+fn mean(metric: Metric, cell: Option<&Cell>) -> String {
+    let Some(cell) = cell else { return missing() };
+    let tags =
+        cell.contains.iter().map(|name| format!("<small class=\"inside\">contains {}</small>", words::short(name)));
+    bare(metric, &cell.interval) + &tags.collect::<String>()
+}
+
+fn gain(metric: Metric, cell: Option<&Difference>) -> String {
+    let Some(cell) = cell else { return missing() };
+    let (class, sign) = match cell.verdict {
+        Verdict::AboveZero => ("up", "▲ "),
+        Verdict::BelowZero => ("down", "▼ "),
+        Verdict::WithinNoise => ("noise", ""),
+    };
+    let (number, interval) = (metric.show_signed(cell.interval.mean), metric.show_interval(&cell.interval, true));
+    format!("<b>{number}</b><small>{interval}</small><span class=\"tag {class}\">{sign}{}</span>", cell.verdict.words())
+}

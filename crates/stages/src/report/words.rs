@@ -1,0 +1,68 @@
+//! What a report says beside its numbers, in every form of it.
+
+use super::Report;
+use super::baseline::{FREQUENT, GUESSING};
+use super::table::Table;
+
+pub const DISCLAIMER: &str = "For research only: no clinical use, and no medical advice. What the models were trained \
+                              on and asked here are general textbook facts; their answers can be wrong and must not \
+                              guide anybody's care.";
+
+pub const SYNTHETIC: &str = "made by this project, not comparable with the published ones";
+
+/// The mark of a baseline that lies in an interval.
+pub fn mark(baseline: &str) -> &'static str {
+    match baseline {
+        GUESSING => "g",
+        _ => "m",
+    }
+}
+
+/// A baseline's name where there is little room.
+pub fn short(baseline: &str) -> &'static str {
+    match baseline {
+        GUESSING => "guessing",
+        _ => "most frequent",
+    }
+}
+
+/// What the last column is.
+pub fn over(table: &Table) -> String {
+    match table.columns.last() {
+        Some(name) if !table.is_averaged() => name.clone(),
+        _ => "average over the benchmarks".into(),
+    }
+}
+
+/// How to read the numbers, by paragraphs.
+pub fn reading(report: &Report) -> Vec<String> {
+    let seeds = match report.groups.len() {
+        0 | 1 => String::new(),
+        count => format!(" Numbers are pooled over {count} seeds."),
+    };
+    let mut paragraphs = vec![format!(
+        "Intervals hold {:.0}% of {} bootstrap resamples of clusters: questions about one thing (a condition) are drawn \
+         together, and alike for all benchmarks and seeds. The average is the plain mean over benchmarks.{seeds}",
+        report.level * 100.0,
+        report.resamples
+    )];
+    if report.tables.iter().any(|table| !table.differences.is_empty()) {
+        paragraphs.push(
+            "Differences are taken question by question between neighbouring models; \"within noise\" means that the \
+             interval contains zero."
+                .into(),
+        );
+    }
+    if report.tables.iter().any(|table| !table.baselines.is_empty()) {
+        paragraphs.push(format!(
+            "Models are marked where their interval contains a baseline: {GUESSING} (in text: {}) or always giving the \
+             benchmark's {FREQUENT} (in text: {}).",
+            mark(GUESSING),
+            mark(FREQUENT)
+        ));
+    }
+    if report.by_protocol().len() > 1 {
+        paragraphs.push("The two protocols measure different things: compare numbers within one only.".into());
+    }
+    paragraphs
+}

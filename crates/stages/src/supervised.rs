@@ -1,0 +1,231 @@
+//! The supervised loop that pre-training and SFT share: batches in a seeded order, accumulation normalised by the
+//! targets of the window, clipping, a schedule, held-out loss with early stopping, exact resume.
+
+use std::path::Path;
+
+use gazal_data::Stream;
+use gazal_lm::{Decoder, Trainable};
+use gazal_stage_api::{Context, Level, Problem, StageError};
+use gazal_train::{
+    Gradients, OptimConfig, Optimizer, Schedule, Sequence, latest_checkpoint, mean_loss, save_checkpoint,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// What the loop needs of a stage's parameters; fields as TRL names them.
+pub struct Settings {
+    pub trainable: Trainable,
+    pub optim: OptimConfig,
+    pub schedule: Schedule,
+    pub per_device_train_batch_size: usize,
+    pub gradient_accumulation_steps: usize,
+    pub max_grad_norm: f64,
+    /// Steps between progress reports; the history has every step.
+    pub logging_steps: u64,
+    pub save_steps: u64,
+    pub save_total_limit: usize,
+    /// 0 never evaluates.
+    pub eval_steps: u64,
+    /// Evaluations without a better held-out loss before the loop ends; 0 never ends it.
+    pub early_stopping_patience: u64,
+    pub pad: u32,
+}
+
+impl Settings {
+    /// Sequences of one optimizer step.
+    fn window(&self) -> usize {
+        self.per_device_train_batch_size * self.gradient_accumulation_steps
+    }
+}
+
+/// An entry of `trainer_state.json`'s `log_history`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Entry {
+    pub step: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grad_norm: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_loss: Option<f64>,
+}
+
+/// What a resume needs beside tensors, and what the history file is made of.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Progress {
+    pub log_history: Vec<Entry>,
+    pub num_input_tokens_seen: u64,
+    /// Lowest held-out loss and the step that reached it.
+    pub best: Option<(f64, u64)>,
+    /// Held-out evaluations since then.
+    pub waited: u64,
+    stopped: bool,
+}
+
+/// Trains `decoder` in place; ends with the parameters of the lowest held-out loss where there is one.
+///
+/// # Errors
+/// [`StageError::Cancelled`] after a checkpoint; a non-finite loss, with the step, the rows and the last checkpoint.
+pub fn fit(
+    context: &mut Context,
+    decoder: &mut Decoder,
+    train: &[Sequence],
+    validation: &[Sequence],
+    settings: &Settings,
+) -> Result<Progress, StageError> {
+    let trainable = settings.trainable;
+    let order = Stream::new(context.seed, "data order");
+    let mut optimizer = Optimizer::new(settings.optim);
+    let mut progress = Progress::default();
+    let mut step = 0;
+    if let Some(checkpoint) = latest_checkpoint(context.wip()).map_err(StageError::failed)? {
+        checkpoint.restore(decoder, trainable, &mut optimizer).map_err(StageError::failed)?;
+        progress = serde_json::from_value(checkpoint.extra.clone()).map_err(StageError::failed)?;
+        step = checkpoint.step;
+        context.say(Level::Info, format!("resumed from step {step}"));
+    }
+    while step < settings.schedule.total_steps && !progress.stopped {
+        let rows = rows_of_step(&order, train.len(), step, settings.window());
+        let (loss, mut gradients, tokens) = window_gradients(decoder, train, &rows, settings);
+        let norm = gradients.clip(settings.max_grad_norm);
+        if !loss.is_finite() || !norm.is_finite() {
+            return Err(non_finite(context.wip(), step, loss, norm, &rows));
+        }
+        let rate = settings.schedule.rate(step);
+        optimizer.step(decoder, trainable, &gradients, rate);
+        step += 1;
+        progress.num_input_tokens_seen += tokens;
+        let (loss_entry, grad_norm, learning_rate) = (Some(loss), Some(norm), Some(rate));
+        progress.log_history.push(Entry { step, loss: loss_entry, grad_norm, learning_rate, eval_loss: None });
+        let last = step == settings.schedule.total_steps;
+        let evaluates = settings.eval_steps > 0 && !validation.is_empty();
+        if evaluates && (last || step.is_multiple_of(settings.eval_steps)) {
+            evaluate(context.wip(), decoder, validation, settings, &mut progress, step)?;
+        }
+        if last || step.is_multiple_of(settings.logging_steps) {
+            show(context, settings, &progress, step, loss);
+        }
+        let cancelled = context.cancelled();
+        if cancelled || (settings.save_steps > 0 && step.is_multiple_of(settings.save_steps)) {
+            let extra = json!(progress);
+            save_checkpoint(context.wip(), decoder, trainable, &optimizer, &extra, settings.save_total_limit)
+                .map_err(StageError::failed)?;
+        }
+        if cancelled {
+            return Err(StageError::Cancelled);
+        }
+    }
+    restore_best(context.wip(), decoder, trainable, &progress)?;
+    Ok(progress)
+}
+
+/// The rows of a step: consecutive in the permutations of the epochs, so every row comes once an epoch.
+fn rows_of_step(order: &Stream, rows: usize, step: u64, window: usize) -> Vec<usize> {
+    let first = step as usize * window;
+    let mut epoch = usize::MAX;
+    let mut permutation = Vec::new();
+    let pick = |at: usize| {
+        if at / rows != epoch {
+            epoch = at / rows;
+            permutation = order.permutation(epoch as u64, rows);
+        }
+        permutation[at % rows]
+    };
+    (first..first + window).map(pick).collect()
+}
+
+/// Loss and gradients of a window, and its tokens. Rows of similar length share a micro-batch, which saves padding
+/// and changes nothing else: the loss is normalised by the targets of the whole window.
+fn window_gradients(decoder: &Decoder, train: &[Sequence], rows: &[usize], settings: &Settings) -> (f64, Gradients, u64) {
+    let mut sequences: Vec<&Sequence> = rows.iter().map(|&row| &train[row]).collect();
+    sequences.sort_by_key(|sequence| sequence.ids.len());
+    let tokens = sequences.iter().map(|sequence| sequence.ids.len() as u64).sum();
+    let micro_batches: Vec<&[&Sequence]> = sequences.chunks(settings.per_device_train_batch_size).collect();
+    let (loss, gradients) =
+        gazal_train::window_gradients(decoder, settings.trainable, &micro_batches, settings.pad);
+    (loss, gradients, tokens)
+}
+
+/// Held-out loss; the parameters of the best one are kept in `wip/best.safetensors`.
+fn evaluate(
+    wip: &Path,
+    decoder: &Decoder,
+    validation: &[Sequence],
+    settings: &Settings,
+    progress: &mut Progress,
+    step: u64,
+) -> Result<(), StageError> {
+    let loss = mean_loss(decoder, validation, settings.per_device_train_batch_size, settings.pad);
+    progress.log_history.push(Entry { step, eval_loss: Some(loss), ..Entry::default() });
+    if progress.best.is_none_or(|(best, _)| loss < best) {
+        progress.best = Some((loss, step));
+        progress.waited = 0;
+        gazal_train::save_parameters(&wip.join("best.safetensors"), decoder, settings.trainable).map_err(StageError::failed)?;
+    } else {
+        progress.waited += 1;
+        let patience = settings.early_stopping_patience;
+        progress.stopped = patience > 0 && progress.waited >= patience;
+    }
+    Ok(())
+}
+
+fn restore_best(wip: &Path, decoder: &mut Decoder, trainable: Trainable, progress: &Progress) -> Result<(), StageError> {
+    if progress.best.is_some() {
+        gazal_train::load_parameters(&wip.join("best.safetensors"), decoder, trainable).map_err(StageError::failed)?;
+    }
+    Ok(())
+}
+
+fn show(context: &mut Context, settings: &Settings, progress: &Progress, step: u64, loss: f64) {
+    let mut metrics = vec![("loss", loss), ("tokens", progress.num_input_tokens_seen as f64)];
+    if let Some((best, _)) = progress.best {
+        metrics.push(("best_eval_loss", best));
+    }
+    context.progress(step, settings.schedule.total_steps, "steps", &metrics);
+}
+
+fn non_finite(wip: &Path, step: u64, loss: f64, norm: f64, rows: &[usize]) -> StageError {
+    let kept = match latest_checkpoint(wip) {
+        Ok(Some(checkpoint)) => format!("checkpoint-{} is kept in {}", checkpoint.step, wip.display()),
+        _ => "there is no checkpoint yet".into(),
+    };
+    let shown: Vec<String> = rows.iter().take(16).map(ToString::to_string).collect();
+    StageError::failed(format!(
+        "step {}: the loss is {loss} and the gradient norm {norm}; training rows {}{}; {kept}. \
+         Lower `learning_rate`, or look at these rows.",
+        step + 1,
+        shown.join(", "),
+        if rows.len() > shown.len() { ", …" } else { "" },
+    ))
+}
+
+/// Writes `trainer_state.json` as transformers does, without times.
+pub fn write_history(folder: &Path, progress: &Progress, settings: &Settings, rows: usize) -> Result<(), StageError> {
+    let steps = progress.log_history.last().map_or(0, |entry| entry.step);
+    let epoch = steps as f64 * settings.window() as f64 / rows.max(1) as f64;
+    let state = json!({
+        "best_global_step": progress.best.map(|(_, step)| step),
+        "best_metric": progress.best.map(|(loss, _)| loss),
+        "epoch": epoch,
+        "eval_steps": settings.eval_steps,
+        "global_step": steps,
+        "is_hyper_param_search": false,
+        "is_local_process_zero": true,
+        "is_world_process_zero": true,
+        "log_history": progress.log_history,
+        "logging_steps": 1,
+        "max_steps": settings.schedule.total_steps,
+        "num_input_tokens_seen": progress.num_input_tokens_seen,
+        "train_batch_size": settings.per_device_train_batch_size,
+    });
+    let path = folder.join("trainer_state.json");
+    std::fs::write(&path, format!("{state:#}\n")).map_err(StageError::io(&path))
+}
+
+/// The checks that both stages' parameters need, by field.
+pub fn check_positive(fields: &[(&str, f64)]) -> Vec<Problem> {
+    let wrong = fields.iter().filter(|(_, value)| !(*value > 0.0));
+    wrong.map(|(field, value)| Problem::new(field, format!("is {value}, must be above 0"))).collect()
+}

@@ -1,0 +1,16 @@
+//! Data synthesis from the embedded knowledge base: the stand-in for a teacher model on a machine with neither
+//! network nor GPU.
+
+mod benchmarks;
+mod corpus;
+mod exercises;
+mod knowledge;
+mod problems;
+mod run;
+mod source;
+mod wording;
+
+pub use benchmarks::Benchmarks;
+pub use run::Synth;
+pub use source::Knowledge;
+pub use wording::template_words;

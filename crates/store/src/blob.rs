@@ -1,0 +1,185 @@
+//! Blobs: immutable bytes under their digest.
+//!
+//! A blob is read-only and bears [`MARK`] as its time of modification from before it is named. A write through any of
+//! its names (views link to blobs) takes the mark away, and [`Store::intact`] then hashes instead of trusting.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, Metadata, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::durable::Draft;
+use crate::error::{Blame, outside, within};
+use crate::hash::{self, CopyError};
+use crate::{Digest, Fault, Store, StoreError, folder};
+
+/// Seconds after 1970 that say "these are the bytes that were hashed".
+const MARK: u64 = 1_000_000_000;
+
+/// Folders whose new names are not durable yet.
+#[derive(Default)]
+pub(crate) struct Unsynced(BTreeSet<PathBuf>);
+
+impl Unsynced {
+    /// Makes them durable; before this nothing may refer to the blobs.
+    pub(crate) fn settle(self) -> Result<(), StoreError> {
+        self.0.iter().try_for_each(|path| folder::sync(path).map_err(within(path)))
+    }
+
+    /// The blob's shard, and the folder of shards: the shard may be new.
+    fn note(&mut self, path: &Path) {
+        self.0.extend(path.ancestors().skip(1).take(2).map(Path::to_path_buf));
+    }
+}
+
+/// Whether the metadata are those of a whole, untouched blob of `size` bytes.
+pub(crate) fn is_marked(metadata: &Metadata, size: u64) -> bool {
+    let mark = i64::try_from(MARK).unwrap_or_default();
+    metadata.is_file() && metadata.len() == size && metadata.mtime() == mark && metadata.mtime_nsec() == 0
+}
+
+/// Makes a written file read-only, marked and durable.
+pub(crate) fn seal(file: &File, mode: u32) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(mode))?;
+    set_mark(file)?;
+    file.sync_all()
+}
+
+fn set_mark(file: &File) -> io::Result<()> {
+    file.set_modified(UNIX_EPOCH + Duration::from_secs(MARK))
+}
+
+impl Store {
+    /// Stores a file's bytes. They are hashed before they are copied, so that what is there already costs no writing.
+    /// The digest is that of the bytes that were copied, whatever happens to the file meanwhile.
+    pub(crate) fn put_file(&self, source: &Path, unsynced: &mut Unsynced) -> Result<(Digest, u64), StoreError> {
+        let (digest, size) =
+            open(source).and_then(|(mut file, hint)| hash::digest(&mut file, hint)).map_err(outside(source))?;
+        if self.intact(&digest, size)? {
+            unsynced.note(&self.blob_path(&digest));
+            return Ok((digest, size));
+        }
+        let (mut file, hint) = open(source).map_err(outside(source))?;
+        let mut draft = self.draft()?;
+        let (digest, size) = hash::copy(&mut file, &mut draft.file, hint).map_err(|error| match error {
+            CopyError::Read(error) => StoreError::outside(source, error),
+            CopyError::Write(error) => StoreError::within(draft.path(), error),
+        })?;
+        self.publish_blob(draft, &digest, unsynced)?;
+        Ok((digest, size))
+    }
+
+    pub(crate) fn put_bytes(&self, bytes: &[u8], unsynced: &mut Unsynced) -> Result<Digest, StoreError> {
+        let digest = Digest::of(bytes);
+        if self.intact(&digest, bytes.len() as u64)? {
+            unsynced.note(&self.blob_path(&digest));
+            return Ok(digest);
+        }
+        let mut draft = self.draft()?;
+        draft.file.write_all(bytes).map_err(within(draft.path()))?;
+        self.publish_blob(draft, &digest, unsynced)?;
+        Ok(digest)
+    }
+
+    fn publish_blob(&self, draft: Draft, digest: &Digest, unsynced: &mut Unsynced) -> Result<(), StoreError> {
+        seal(&draft.file, 0o444).map_err(within(draft.path()))?;
+        let place = self.blob_path(digest);
+        folder::make_parent(&place).and_then(|()| draft.name(&place)).map_err(within(&place))?;
+        unsynced.note(&place);
+        Ok(())
+    }
+
+    /// Whether the blob is there and whole: by its metadata where it has its mark, else by its bytes. One that is not
+    /// whole is moved away.
+    pub(crate) fn intact(&self, digest: &Digest, size: u64) -> Result<bool, StoreError> {
+        absorb_damage(self.expect_blob(digest, size))
+    }
+
+    /// Like [`Store::intact`], with an error for a blob that is not.
+    pub(crate) fn expect_blob(&self, digest: &Digest, size: u64) -> Result<(), StoreError> {
+        let path = self.blob_path(digest);
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if is_marked(&metadata, size) => Ok(()),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(StoreError::within(&path, error)),
+            _ => self.check_blob(digest),
+        }
+    }
+
+    /// Hashes the blob: an error, and the blob moved away, if it is damaged. Gives it its mark if it has lost it.
+    pub(crate) fn check_blob(&self, digest: &Digest) -> Result<(), StoreError> {
+        let path = self.blob_path(digest);
+        let file = self.stream_blob(digest, &mut io::sink(), &path, StoreError::within)?;
+        let metadata = file.metadata().map_err(within(&path))?;
+        if !is_marked(&metadata, metadata.len()) {
+            // Without the right to set times the blob is hashed each time, which is slow but right.
+            let _ = set_mark(&file);
+        }
+        Ok(())
+    }
+
+    /// The blob's bytes, verified.
+    pub(crate) fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = Vec::new();
+        self.stream_blob(digest, &mut bytes, &self.blob_path(digest), StoreError::within)?;
+        Ok(bytes)
+    }
+
+    /// Copies the blob to `sink` and verifies it on the way: after an error, what the sink got is worth nothing.
+    /// `place` and `blame` name the sink where writing to it fails.
+    pub(crate) fn stream_blob(
+        &self,
+        digest: &Digest,
+        sink: &mut impl Write,
+        place: &Path,
+        blame: Blame,
+    ) -> Result<File, StoreError> {
+        let path = self.blob_path(digest);
+        let (mut file, size) = open(&path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => StoreError::Damaged { digest: *digest, fault: Fault::Missing },
+            _ => StoreError::within(&path, error),
+        })?;
+        match hash::copy(&mut file, sink, size) {
+            Ok((found, _)) if found == *digest => Ok(file),
+            Err(CopyError::Write(error)) => Err(blame(place, error)),
+            Ok(_) | Err(CopyError::Read(_)) => {
+                self.quarantine(digest, &file)?;
+                Err(StoreError::Damaged { digest: *digest, fault: Fault::Altered })
+            }
+        }
+    }
+
+    pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.sharded("blobs", digest)
+    }
+
+    /// Moves a damaged blob away, unless another process has put a better one in its place meanwhile. It loses its
+    /// mark first, under all its names, so that the views that link to it are damaged too.
+    fn quarantine(&self, digest: &Digest, damaged: &File) -> Result<(), StoreError> {
+        let path = self.blob_path(digest);
+        damaged.set_modified(SystemTime::now()).map_err(within(&path))?;
+        let held = damaged.metadata().map_err(within(&path))?;
+        match fs::symlink_metadata(&path) {
+            Ok(named) if folder::same_file(&held, &named) => {
+                fs::rename(&path, self.folder("damaged").join(digest.hex())).map_err(within(&path))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// `Ok(false)` for damage; other errors stay errors.
+pub(crate) fn absorb_damage(result: Result<(), StoreError>) -> Result<bool, StoreError> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_damage() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn open(path: &Path) -> io::Result<(File, u64)> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    Ok((file, size))
+}

@@ -1,0 +1,75 @@
+//! Writing so that a crash leaves either nothing or the whole: under a passing name first, named last.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::within;
+use crate::{Store, StoreError, folder};
+
+/// A file that is being written under `tmp/`; it goes away unless it gets its name.
+pub(crate) struct Draft {
+    pub file: File,
+    path: PathBuf,
+}
+
+impl Draft {
+    pub(crate) fn create(path: PathBuf) -> io::Result<Draft> {
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        Ok(Draft { file, path })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the file the name `place` unless that is taken, which is no error: whoever was first, the bytes under a
+    /// digest are the same. A file system without hard links renames, which is as good for equal bytes.
+    pub(crate) fn name(self, place: &Path) -> io::Result<()> {
+        match fs::hard_link(&self.path, place) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {
+                fs::rename(&self.path, place)
+            }
+            other => other,
+        }
+    }
+
+    /// Gives the file the name `place`, in the place of what had it.
+    pub(crate) fn replace(self, place: &Path) -> io::Result<()> {
+        fs::rename(&self.path, place)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Whether a write has to outlive a loss of power.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Durable {
+    Yes,
+    /// For what is checked when it is read and can be made again.
+    No,
+}
+
+impl Store {
+    /// Writes `bytes` as the file `place`, whole or not at all, in the place of what was there.
+    pub(crate) fn write(&self, place: &Path, bytes: &[u8], durable: Durable) -> Result<(), StoreError> {
+        let mut draft = self.draft()?;
+        draft.file.write_all(bytes).map_err(within(draft.path()))?;
+        if durable == Durable::Yes {
+            draft.file.sync_all().map_err(within(draft.path()))?;
+        }
+        folder::make_parent(place).and_then(|()| draft.replace(place)).map_err(within(place))?;
+        if durable == Durable::Yes {
+            // The folder may be new as well, made by whoever.
+            for folder in place.ancestors().skip(1).take(2) {
+                folder::sync(folder).map_err(within(folder))?;
+            }
+        }
+        Ok(())
+    }
+}

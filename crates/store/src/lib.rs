@@ -1,0 +1,59 @@
+//! The local store: puts bytes away by digest and remembers which action made them.
+//!
+//! It is opaque: it knows files, folders, digests and receipts, and nothing about stages or pipelines.
+//!
+//! What lies where, under the store's root:
+//!
+//! | folder | content | how it is named |
+//! |---|---|---|
+//! | `blobs/` | immutable bytes: files of artifacts and the manifests of trees | blake3 of the bytes |
+//! | `receipts/` | what an action made, and out of what | the action key |
+//! | `views/` | an artifact as a read-only folder, shared by all that read it | digest of its tree |
+//! | `wip/` | checkpoints of unfinished actions | the action key |
+//! | `memo/` | small answers worth keeping, outside any key | namespace, digest of the question |
+//! | `locks/` | kernel locks, empty files | what is locked |
+//! | `runs/` | logs and journals of runs | the time of their start |
+//! | `damaged/` | blobs whose bytes no longer match their name | the name they had |
+//! | `tmp/` | files that are being written; a folder per process, swept after its death | |
+//!
+//! Three rules carry everything else:
+//! 1. **A name is given last.** Bytes are written under `tmp/`, synced, linked to their name, and the folder is
+//!    synced; a receipt comes after all its blobs. So whatever has a name is whole, after a crash too.
+//! 2. **A blob bears a mark**: its time of modification is a fixed instant. Any later write replaces the mark, so a
+//!    look at the metadata tells whether the bytes can still be what was hashed; without its mark a blob is hashed
+//!    again before it is used.
+//! 3. **Damage is a miss.** Bytes that fail their digest are moved to `damaged/` and reported by
+//!    [`StoreError::Damaged`]; the receipts that need them are no hits from then on, and the action runs again.
+
+mod blob;
+mod clock;
+mod digest;
+mod durable;
+mod error;
+mod folder;
+mod hash;
+mod lock;
+mod memo;
+mod receipt;
+mod runs;
+mod scratch;
+mod stat_cache;
+mod store;
+mod tree;
+mod verify;
+mod view;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+pub use clock::rfc3339;
+pub use digest::{BadDigest, Digest};
+pub use error::{Fault, StoreError};
+pub use lock::Lock;
+pub use receipt::{Output, Receipt};
+pub use runs::RunDir;
+pub use scratch::Scratch;
+pub use store::Store;
+pub use tree::{Artifact, Entry, Node, Tree};
+pub use verify::{Damage, Part, Usage};

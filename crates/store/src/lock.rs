@@ -1,0 +1,68 @@
+//! Kernel locks: they end with their holder, however it ends, so there is never one to clean up.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use crate::error::within;
+use crate::{Digest, Store, StoreError};
+
+/// Excludes all other holders, in this process and in others, until it is dropped.
+#[derive(Debug)]
+#[must_use = "the lock is released when it is dropped"]
+pub struct Lock {
+    pub(crate) file: File,
+}
+
+impl Drop for Lock {
+    /// Closing would do, but for a child that is between fork and exec and still holds the descriptor.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}
+
+impl Lock {
+    /// Waits for the lock on `file`.
+    pub(crate) fn wait(file: File) -> io::Result<Lock> {
+        loop {
+            match file.lock() {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                other => return other.map(|()| Lock { file }),
+            }
+        }
+    }
+
+    /// The lock on `file`, if nobody has it.
+    pub(crate) fn attempt(file: File) -> io::Result<Option<Lock>> {
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock { file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+/// The file behind a lock; it is never removed, since a lock on a removed file excludes nobody.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+impl Store {
+    /// The lock of an action; waits until its holder lets go. To be able to give up waiting, use [`Store::try_lock`].
+    ///
+    /// Hold it while looking for the receipt a second time, running, and publishing.
+    pub fn lock(&self, key: &Digest) -> Result<Lock, StoreError> {
+        self.lock_named(&key.hex())
+    }
+
+    /// The lock of an action, or `None` where somebody has it.
+    pub fn try_lock(&self, key: &Digest) -> Result<Option<Lock>, StoreError> {
+        let path = self.folder("locks").join(key.hex());
+        open(&path).and_then(Lock::attempt).map_err(within(&path))
+    }
+
+    pub(crate) fn lock_named(&self, name: &str) -> Result<Lock, StoreError> {
+        let path = self.folder("locks").join(name);
+        open(&path).and_then(Lock::wait).map_err(within(&path))
+    }
+}

@@ -1,0 +1,123 @@
+//! Opening a store, and where its parts lie.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::error::within;
+use crate::scratch::Session;
+use crate::stat_cache::StatCache;
+use crate::{Digest, StoreError, folder};
+
+/// The format of the store on disk; raised when what lies there can no longer be read by older programs.
+pub(crate) const FORMAT: u32 = 1;
+
+/// What the file `format` says before the number.
+const NAME: &str = "gazal-store ";
+
+const FOLDERS: [&str; 9] = ["blobs", "damaged", "locks", "memo", "receipts", "runs", "tmp", "views", "wip"];
+
+/// A store; clones share it, and threads and processes may use it side by side.
+#[derive(Clone, Debug)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    root: PathBuf,
+    session: Mutex<Option<Session>>,
+    stats: Mutex<Option<StatCache>>,
+}
+
+impl Store {
+    /// Opens the store at `root`, and makes one where there is none. An existing store is only read by this.
+    ///
+    /// # Errors
+    /// Those for which [`StoreError::is_unusable`] is true: another format, no folder, no permission, no space.
+    pub fn open(root: &Path) -> Result<Store, StoreError> {
+        let root = std::path::absolute(root).map_err(within(root))?;
+        let format = root.join("format");
+        match fs::read(&format) {
+            Ok(text) => check_format(&root, &String::from_utf8_lossy(&text))?,
+            Err(error) if error.kind() == ErrorKind::NotFound => initialise(&root)?,
+            Err(error) => return Err(misplaced(&format, &root, error)),
+        }
+        if FOLDERS.iter().any(|name| !root.join(name).is_dir()) {
+            initialise(&root)?;
+        }
+        Ok(Store { inner: Arc::new(Inner { root, session: Mutex::new(None), stats: Mutex::new(None) }) })
+    }
+
+    /// The store's folder, as an absolute path.
+    pub fn root(&self) -> &Path {
+        &self.inner.root
+    }
+
+    /// The folder of an action's checkpoints, created; what an earlier attempt left is in it.
+    pub fn wip(&self, key: &Digest) -> Result<PathBuf, StoreError> {
+        let path = self.folder("wip").join(key.hex());
+        fs::create_dir_all(&path).map_err(within(&path))?;
+        Ok(path)
+    }
+
+    /// Removes the checkpoints of an action.
+    pub fn clear_wip(&self, key: &Digest) -> Result<(), StoreError> {
+        let path = self.folder("wip").join(key.hex());
+        folder::remove(&path).map_err(within(&path))
+    }
+
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        self.inner.root.join(name)
+    }
+
+    /// `<folder>/<first byte>/<all digits>`: a folder for each first byte, so that none grows too long.
+    pub(crate) fn sharded(&self, name: &str, digest: &Digest) -> PathBuf {
+        let hex = digest.hex();
+        self.folder(name).join(&hex[..2]).join(hex)
+    }
+
+    pub(crate) fn session(&self) -> MutexGuard<'_, Option<Session>> {
+        self.inner.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn stats(&self) -> MutexGuard<'_, Option<StatCache>> {
+        self.inner.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Refuses what another version wrote.
+fn check_format(root: &Path, text: &str) -> Result<(), StoreError> {
+    let line = text.lines().next().unwrap_or_default().trim();
+    match line.strip_prefix(NAME) {
+        Some(version) if version.parse() == Ok(FORMAT) => Ok(()),
+        found => {
+            let found = found.unwrap_or(line).chars().take(40).collect();
+            Err(StoreError::Format { path: root.to_path_buf(), found })
+        }
+    }
+}
+
+/// Makes all folders, and the file `format` last: where it lies, the folders are durable. May be repeated.
+fn initialise(root: &Path) -> Result<(), StoreError> {
+    fs::create_dir_all(root).map_err(|error| misplaced(root, root, error))?;
+    for name in FOLDERS {
+        let path = root.join(name);
+        fs::create_dir_all(&path).map_err(within(&path))?;
+    }
+    let (tmp, format) = (root.join("tmp"), root.join("format"));
+    let session = Session::begin(&tmp).map_err(within(&tmp))?;
+    let draft = session.fresh();
+    fs::write(&draft, format!("{NAME}{FORMAT}\n")).map_err(within(&draft))?;
+    folder::sync(&draft).and_then(|()| fs::rename(&draft, &format)).map_err(within(&format))?;
+    folder::sync(root).map_err(within(root))
+}
+
+/// Tells a store's place that is no folder from other errors.
+fn misplaced(path: &Path, root: &Path, error: io::Error) -> StoreError {
+    match error.kind() {
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => StoreError::NoFolder { path: root.to_path_buf() },
+        _ => StoreError::within(path, error),
+    }
+}

@@ -1,0 +1,14 @@
+//! Short factual questions with four options, made by this project and shaped as MedMCQA.
+
+use super::{Benchmark, medmcqa};
+use crate::{Item, read_items};
+
+pub(super) const BENCHMARK: Benchmark = Benchmark {
+    name: "mini_medmcqa",
+    title: "Mini facts (MedMCQA-shaped)",
+    synthetic: true,
+    files: &["mini_medmcqa.jsonl"],
+    read: read_items,
+    ask: Item::user_turn,
+    ..medmcqa::BENCHMARK
+};

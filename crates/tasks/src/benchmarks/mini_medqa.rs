@@ -1,0 +1,14 @@
+//! Vignettes with four options, made by this project and shaped as MedQA; no question of MedQA is in it.
+
+use super::{Benchmark, medqa};
+use crate::{Item, read_items};
+
+pub(super) const BENCHMARK: Benchmark = Benchmark {
+    name: "mini_medqa",
+    title: "Mini vignettes (MedQA-shaped)",
+    synthetic: true,
+    files: &["mini_medqa.jsonl"],
+    read: read_items,
+    ask: Item::user_turn,
+    ..medqa::BENCHMARK
+};

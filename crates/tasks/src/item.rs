@@ -1,0 +1,143 @@
+//! One multiple-choice question, whatever benchmark it comes from.
+
+use serde::{Deserialize, Serialize};
+
+/// A question with options of which exactly one is right. Read from JSON it is checked: at least two and at
+/// most 26 options, and an answer among them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "RawItem")]
+pub struct Item {
+    /// Unique within its benchmark.
+    pub id: String,
+    /// The name of a [`crate::Benchmark`], such as `mini_medqa`.
+    pub benchmark: String,
+    pub question: String,
+    /// What the question is about, such as an abstract.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    pub options: Vec<String>,
+    /// The index of the right option.
+    pub answer: usize,
+    /// What questions have in common that are no independent evidence, such as a condition; the `id` where
+    /// nothing is known.
+    pub cluster: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawItem {
+    id: String,
+    benchmark: String,
+    question: String,
+    context: Option<String>,
+    options: Vec<String>,
+    answer: usize,
+    cluster: Option<String>,
+}
+
+impl TryFrom<RawItem> for Item {
+    type Error = String;
+
+    fn try_from(raw: RawItem) -> Result<Item, String> {
+        let RawItem { id, benchmark, question, context, options, answer, cluster } = raw;
+        let cluster = cluster.unwrap_or_else(|| id.clone());
+        Item { id, benchmark, question, context, options, answer, cluster }.checked()
+    }
+}
+
+impl Item {
+    /// The item itself if it can be asked and scored, else what is wrong with it.
+    ///
+    /// # Errors
+    /// No id or question, fewer than 2 or more than 26 options, or an answer that is none of them.
+    pub fn checked(self) -> Result<Item, String> {
+        let count = self.options.len();
+        match () {
+            () if self.id.trim().is_empty() => Err("the id is empty".into()),
+            () if self.question.trim().is_empty() => Err("the question is empty".into()),
+            () if !(2..=26).contains(&count) => Err(format!("there are {count} options, not 2 to 26")),
+            () if self.answer >= count => Err(format!("the answer is option {} of {count}", self.answer + 1)),
+            () => Ok(self),
+        }
+    }
+
+    /// The letters of the options: `A`, `B`, …
+    pub fn labels(&self) -> impl Iterator<Item = char> + use<> {
+        ('A'..='Z').take(self.options.len())
+    }
+
+    /// The letter of the right option.
+    pub fn answer_label(&self) -> char {
+        label(self.answer)
+    }
+
+    /// The options as `A. first`, one a line, without a line break at the end.
+    pub fn lettered(&self) -> String {
+        let lines: Vec<String> =
+            self.labels().zip(&self.options).map(|(label, option)| format!("{label}. {option}")).collect();
+        lines.join("\n")
+    }
+
+    /// The question as a user asks it: context, question and lettered options, the words of the log-likelihood
+    /// prompts without their `Answer:`.
+    pub fn user_turn(&self) -> String {
+        let context = self.context.as_ref().map(|context| format!("Abstract: {context}\n")).unwrap_or_default();
+        format!("{context}Question: {}\n{}", self.question, self.lettered())
+    }
+}
+
+/// The letter of the option at an index.
+pub(crate) fn label(index: usize) -> char {
+    char::from_u32('A' as u32 + index as u32).unwrap_or('?')
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// An item with these options, the first of which is right.
+    pub(crate) fn item(options: &[&str]) -> Item {
+        Item {
+            id: "1".into(),
+            benchmark: "mini_medqa".into(),
+            question: "Which one?".into(),
+            context: None,
+            options: options.iter().map(ToString::to_string).collect(),
+            answer: 0,
+            cluster: "1".into(),
+        }
+    }
+
+    #[test]
+    fn labels_and_texts() {
+        let mut asked = item(&["first", "second"]);
+        assert_eq!(asked.labels().collect::<String>(), "AB");
+        assert_eq!((asked.answer_label(), asked.lettered().as_str()), ('A', "A. first\nB. second"));
+        assert_eq!(asked.user_turn(), "Question: Which one?\nA. first\nB. second");
+        asked.context = Some("Of two.".into());
+        assert_eq!(asked.user_turn(), "Abstract: Of two.\nQuestion: Which one?\nA. first\nB. second");
+    }
+
+    #[test]
+    fn json_round_trip_and_defaults() {
+        let text = r#"{"id":"7","benchmark":"mini_medqa","question":"q","options":["a","b"],"answer":1}"#;
+        let read: Item = serde_json::from_str(text).unwrap();
+        assert_eq!((read.cluster.as_str(), read.context.as_deref()), ("7", None));
+        assert_eq!(serde_json::from_str::<Item>(&serde_json::to_string(&read).unwrap()).unwrap(), read);
+    }
+
+    #[test]
+    fn what_cannot_be_scored_is_refused() {
+        let wrong = |change: fn(&mut Item)| {
+            let mut changed = item(&["a", "b"]);
+            change(&mut changed);
+            serde_json::from_str::<Item>(&serde_json::to_string(&changed).unwrap()).unwrap_err().to_string()
+        };
+        assert!(wrong(|item| item.answer = 2).contains("the answer is option 3 of 2"));
+        assert!(wrong(|item| item.options.truncate(1)).contains("there are 1 options"));
+        assert!(wrong(|item| item.question = " ".into()).contains("question is empty"));
+        assert!(wrong(|item| item.id.clear()).contains("id is empty"));
+    }
+}

@@ -1,0 +1,21 @@
+//! Problems with a checkable answer: benchmarks and their readers, the answer in a generated text, rewards,
+//! the statistics that a report needs, and the search for leaks between training data and benchmarks.
+//!
+//! Everything here works on strings, numbers and JSON values; files, tensors and tokens are elsewhere.
+
+pub mod benchmarks;
+pub mod contamination;
+mod extract;
+#[cfg(test)]
+mod fixture;
+mod item;
+mod read;
+pub mod rewards;
+pub mod scoring;
+pub mod stats;
+
+pub use benchmarks::{BENCHMARKS, Benchmark, Prompt, find_file};
+pub use extract::{Extraction, answer_part, extract};
+pub use item::Item;
+pub use read::{ReadError, read_items};
+pub use rewards::{Completion, RewardFunc};

@@ -1,0 +1,215 @@
+//! Rewards: how good one completion is, as TRL 1.16 defines and names it. One file and one arm each.
+//!
+//! A pipeline names a reward as a string, `"accuracy_reward"` (or open-r1's short name, `"accuracy"`), or as a
+//! table with parameters, `{ name = "get_cosine_scaled_reward", max_len = 512 }`.
+
+mod accuracy;
+mod cosine_scaled;
+mod repetition_penalty;
+mod soft_overlong;
+mod think_format;
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde_json::{Value, json};
+
+pub use cosine_scaled::CosineScaled;
+pub use repetition_penalty::RepetitionPenalty;
+pub use soft_overlong::SoftOverlong;
+
+use crate::Item;
+
+/// What was generated for a prompt.
+#[derive(Clone, Copy, Debug)]
+pub struct Completion<'a> {
+    /// The decoded ids, without special tokens that end it.
+    pub text: &'a str,
+    /// As sampled.
+    pub ids: &'a [u32],
+    /// It ended by itself. A truncated completion is judged as it stands, as in TRL; whoever masks truncated
+    /// completions asks here.
+    pub finished: bool,
+    /// How many ids it could have had (`max_completion_length`): what lengths are measured by where a reward has
+    /// no measure of its own.
+    pub limit: usize,
+}
+
+/// A reward function with its parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self", tag = "name")]
+pub enum RewardFunc {
+    /// 1 for the right letter, else 0.
+    #[serde(rename = "accuracy_reward", alias = "accuracy")]
+    Accuracy,
+    /// 1 for one `<think>` at the start that is closed, else 0.
+    #[serde(rename = "think_format_reward", alias = "format")]
+    ThinkFormat,
+    #[serde(rename = "get_cosine_scaled_reward", alias = "cosine")]
+    CosineScaled(CosineScaled),
+    #[serde(rename = "get_repetition_penalty_reward", alias = "repetition")]
+    RepetitionPenalty(RepetitionPenalty),
+    #[serde(rename = "get_soft_overlong_punishment", alias = "soft_overlong")]
+    SoftOverlong(SoftOverlong),
+}
+
+impl RewardFunc {
+    /// Every reward with its defaults.
+    pub const ALL: [RewardFunc; 5] = [
+        RewardFunc::Accuracy,
+        RewardFunc::ThinkFormat,
+        RewardFunc::CosineScaled(CosineScaled::DEFAULT),
+        RewardFunc::RepetitionPenalty(RepetitionPenalty::DEFAULT),
+        RewardFunc::SoftOverlong(SoftOverlong::DEFAULT),
+    ];
+
+    /// TRL's name, under which metrics are reported (`rewards/{name}/mean`).
+    pub fn name(&self) -> &'static str {
+        match self {
+            RewardFunc::Accuracy => "accuracy_reward",
+            RewardFunc::ThinkFormat => "think_format_reward",
+            RewardFunc::CosineScaled(_) => "get_cosine_scaled_reward",
+            RewardFunc::RepetitionPenalty(_) => "get_repetition_penalty_reward",
+            RewardFunc::SoftOverlong(_) => "get_soft_overlong_punishment",
+        }
+    }
+
+    /// The reward; nothing where this reward has no opinion about this item, as when its answer is no option.
+    pub fn score(&self, completion: &Completion, item: &Item) -> Option<f64> {
+        match self {
+            RewardFunc::Accuracy => accuracy::score(completion, item),
+            RewardFunc::ThinkFormat => Some(think_format::score(completion.text)),
+            RewardFunc::CosineScaled(cosine) => cosine.score(completion, item),
+            RewardFunc::RepetitionPenalty(repetition) => Some(repetition.score(completion.ids)),
+            RewardFunc::SoftOverlong(overlong) => Some(overlong.score(completion)),
+        }
+    }
+
+    /// What is wrong with the parameters, if anything.
+    fn mistake(&self) -> Option<String> {
+        match self {
+            RewardFunc::Accuracy | RewardFunc::ThinkFormat => None,
+            RewardFunc::CosineScaled(cosine) => cosine.mistake(),
+            RewardFunc::RepetitionPenalty(repetition) => repetition.mistake(),
+            RewardFunc::SoftOverlong(overlong) => overlong.mistake(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for RewardFunc {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RewardFunc, D::Error> {
+        let table = match Value::deserialize(deserializer)? {
+            Value::String(name) => json!({ "name": name }),
+            table => table,
+        };
+        let reward = RewardFunc::deserialize(table).map_err(de::Error::custom)?;
+        match reward.mistake() {
+            Some(mistake) => Err(de::Error::custom(format!("{}: {mistake}", reward.name()))),
+            None => Ok(reward),
+        }
+    }
+}
+
+/// Without parameters that have their defaults, and as the name alone where all have, so that a reward has one
+/// spelling.
+impl Serialize for RewardFunc {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let table = |reward: &RewardFunc| RewardFunc::serialize(reward, serde_json::value::Serializer);
+        let mut written = table(self).map_err(ser::Error::custom)?;
+        for reward in RewardFunc::ALL.iter().filter(|reward| reward.name() == self.name()) {
+            let defaults = table(reward).map_err(ser::Error::custom)?;
+            if let Value::Object(fields) = &mut written {
+                fields.retain(|field, value| field == "name" || defaults.get(field) != Some(value));
+            }
+        }
+        match written {
+            Value::Object(fields) if fields.len() == 1 => serializer.serialize_str(self.name()),
+            table => table.serialize(serializer),
+        }
+    }
+}
+
+impl JsonSchema for RewardFunc {
+    fn schema_name() -> Cow<'static, str> {
+        "RewardFunc".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let mut names: Vec<&str> = RewardFunc::ALL.iter().map(RewardFunc::name).collect();
+        names.extend(["accuracy", "format", "cosine", "repetition", "soft_overlong"]);
+        json_schema!({
+            "description": "A reward function of TRL by its name, or a table of its name and its parameters.",
+            "anyOf": [
+                { "enum": names },
+                { "type": "object", "required": ["name"], "properties": { "name": { "enum": names } } },
+            ],
+        })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::item::tests::item;
+
+    /// An answer of `ids` tokens to [`asked`].
+    pub(crate) fn completion<'a>(text: &'a str, ids: &'a [u32]) -> Completion<'a> {
+        Completion { text, ids, finished: true, limit: 100 }
+    }
+
+    /// A question of which A is the right answer.
+    pub(crate) fn asked() -> Item {
+        item(&["first", "second", "third"])
+    }
+
+    #[test]
+    fn names_parameters_and_their_one_spelling() {
+        let read = |value: Value| serde_json::from_value::<RewardFunc>(value).unwrap();
+        for (reward, short) in RewardFunc::ALL.into_iter().zip(["accuracy", "format", "cosine", "repetition"]) {
+            assert_eq!((read(json!(reward.name())), read(json!(short))), (reward, reward));
+            assert_eq!(read(json!({ "name": short })), reward);
+            assert_eq!(serde_json::to_value(reward).unwrap(), json!(reward.name()));
+        }
+        let table = json!({ "name": "get_cosine_scaled_reward", "max_len": 512 });
+        let cosine = read(table.clone());
+        assert_eq!(cosine, RewardFunc::CosineScaled(CosineScaled { max_len: Some(512), ..CosineScaled::DEFAULT }));
+        assert_eq!(serde_json::to_value(cosine).unwrap(), table);
+    }
+
+    #[test]
+    fn mistakes_are_said() {
+        let error = |value: Value| serde_json::from_value::<RewardFunc>(value).unwrap_err().to_string();
+        assert!(
+            error(json!("accurcy"))
+                .starts_with("unknown variant `accurcy`, expected one of `accuracy`, `accuracy_reward`")
+        );
+        assert!(error(json!({ "name": "cosine", "maxlen": 5 })).contains("unknown field `maxlen`"));
+        assert!(error(json!({ "name": "cosine", "max_len": 0 })).contains("get_cosine_scaled_reward: `max_len`"));
+        assert!(error(json!({ "name": "repetition", "max_penalty": 0.5 })).contains("must not be positive"));
+        assert!(error(json!({ "name": "repetition", "ngram_size": 0 })).contains("`ngram_size`"));
+        assert!(
+            error(json!({ "name": "soft_overlong", "soft_punish_cache": 9, "max_completion_len": 8 })).contains("9")
+        );
+        assert!(error(json!(7)).contains("invalid type"));
+    }
+
+    #[test]
+    fn an_item_without_a_valid_answer_has_no_accuracy() {
+        let mut asked = asked();
+        asked.answer = 3;
+        let scores = RewardFunc::ALL.map(|reward| reward.score(&completion("The answer is A.", &[1]), &asked));
+        assert_eq!(scores, [None, Some(0.0), None, Some(0.0), Some(0.0)]);
+    }
+
+    #[test]
+    fn all_rewards_agree_about_a_good_and_a_bad_completion() {
+        let good = completion("<think>Step 1: first.</think>The answer is A.", &[1, 2, 3, 4]);
+        let bad = Completion { finished: false, ..completion("A. B. C.", &[7; 100]) };
+        for reward in RewardFunc::ALL {
+            assert!(reward.score(&good, &asked()) > reward.score(&bad, &asked()), "{}", reward.name());
+        }
+    }
+}

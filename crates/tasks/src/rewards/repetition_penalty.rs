@@ -1,0 +1,82 @@
+//! TRL's `get_repetition_penalty_reward`, from "Demystifying Long Chain-of-Thought Reasoning in LLMs"
+//! (arXiv:2502.03373, appendix C.2): `(1 − distinct / all n-grams) · max_penalty`, over token ids.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+/// The parameters, with TRL's names and defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RepetitionPenalty {
+    /// How many tokens an n-gram has.
+    pub ngram_size: usize,
+    /// The reward of a completion that only repeats itself; not positive.
+    pub max_penalty: f64,
+}
+
+impl RepetitionPenalty {
+    pub const DEFAULT: RepetitionPenalty = RepetitionPenalty { ngram_size: 3, max_penalty: -1.0 };
+
+    /// The reward; 0 for a completion that is shorter than an n-gram.
+    pub(super) fn score(&self, ids: &[u32]) -> f64 {
+        let ngrams = ids.windows(self.ngram_size.max(1));
+        let all = ngrams.len();
+        if all == 0 {
+            return 0.0;
+        }
+        let distinct = ngrams.collect::<HashSet<_>>().len();
+        (1.0 - distinct as f64 / all as f64) * self.max_penalty
+    }
+
+    pub(super) fn mistake(&self) -> Option<String> {
+        if self.ngram_size == 0 {
+            return Some("`ngram_size` must be at least 1".into());
+        }
+        let good = self.max_penalty.is_finite() && self.max_penalty <= 0.0;
+        (!good).then(|| format!("`max_penalty` is {}, and must not be positive", self.max_penalty))
+    }
+}
+
+impl Default for RepetitionPenalty {
+    fn default() -> RepetitionPenalty {
+        RepetitionPenalty::DEFAULT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::fixture::fixture;
+
+    #[test]
+    fn repetition_agrees_with_the_fixture() {
+        let file = fixture("rewards.json");
+        let mut count = 0;
+        for group in file["repetition"].as_array().unwrap() {
+            let penalty = RepetitionPenalty {
+                ngram_size: group["ngram"].as_u64().unwrap() as usize,
+                max_penalty: group["max_penalty"].as_f64().unwrap(),
+            };
+            for (ids, reward) in group["ids"].as_array().unwrap().iter().zip(group["reward"].as_array().unwrap()) {
+                let ids: Vec<u32> = serde_json::from_value(ids.clone()).unwrap();
+                assert!((penalty.score(&ids) - reward.as_f64().unwrap()).abs() < 1e-9, "{ids:?}");
+                count += 1;
+            }
+        }
+        assert_eq!(count, 36);
+    }
+
+    #[test]
+    fn cases_of_trl_and_of_the_recipe() {
+        let score = |ngram_size, ids: &[u32]| RepetitionPenalty { ngram_size, max_penalty: -1.0 }.score(ids);
+        assert_eq!(score(2, &[5; 5]), -0.75);
+        assert!((score(2, &[1, 2, 1, 2, 1, 2]) + 0.6).abs() < 1e-12);
+        assert_eq!(score(3, &[1, 2, 3, 1, 2, 3]), -0.25);
+        assert_eq!(score(3, &[1, 1]), 0.0);
+        // "the cat sat on the cat sat on the mat", a token a word.
+        assert_eq!(score(3, &[1, 2, 3, 4, 1, 2, 3, 4, 1, 5]), -0.375);
+    }
+}

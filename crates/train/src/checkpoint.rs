@@ -1,0 +1,140 @@
+//! Checkpoints inside a stage: parameters, optimizer state and a few numbers, written so that a kill at any moment
+//! leaves the last complete one.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use gazal_lm::weights::{self, Weights};
+use gazal_lm::{Decoder, LmError, Trainable};
+use serde_json::Value;
+
+use crate::Optimizer;
+
+/// A complete checkpoint on disk.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// Optimizer steps done.
+    pub step: u64,
+    /// What the stage keeps beside the tensors (its history so far).
+    pub extra: Value,
+    folder: PathBuf,
+}
+
+impl Checkpoint {
+    /// Puts the saved parameters and optimizer state in place.
+    ///
+    /// # Errors
+    /// When a file or a tensor is missing.
+    pub fn restore(&self, decoder: &mut Decoder, trainable: Trainable, optimizer: &mut Optimizer) -> Result<(), LmError> {
+        let device = decoder.device();
+        load_parameters(&self.folder.join("parameters.safetensors"), decoder, trainable)?;
+        let moments = Weights::load(&self.folder.join("optimizer.safetensors"))?;
+        let tensors: BTreeMap<String, Vec<f32>> =
+            moments.names().filter_map(|name| Some((name.to_string(), moments.get(name)?.1.to_vec()))).collect();
+        optimizer.restore(i32::try_from(self.step).unwrap_or(i32::MAX), tensors, &device);
+        Ok(())
+    }
+}
+
+/// Writes `wip/checkpoint-STEP`: into a temporary folder, every file synced, then renamed. Older ones are removed,
+/// `keep` of them stay.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn save_checkpoint(
+    wip: &Path,
+    decoder: &Decoder,
+    trainable: Trainable,
+    optimizer: &Optimizer,
+    extra: &Value,
+    keep: usize,
+) -> Result<(), LmError> {
+    let (step, moments) = optimizer.state();
+    let temporary = wip.join("checkpoint.tmp");
+    if temporary.exists() {
+        fs::remove_dir_all(&temporary).map_err(LmError::io(&temporary))?;
+    }
+    fs::create_dir_all(&temporary).map_err(LmError::io(&temporary))?;
+    save_parameters(&temporary.join("parameters.safetensors"), decoder, trainable)?;
+    weights::save(&temporary.join("optimizer.safetensors"), &moments)?;
+    let state = temporary.join("state.json");
+    let text = serde_json::json!({ "step": step, "extra": extra }).to_string();
+    fs::write(&state, text).map_err(LmError::io(&state))?;
+    for name in ["optimizer.safetensors", "state.json"] {
+        sync(&temporary.join(name))?;
+    }
+    sync(&temporary)?;
+    let target = wip.join(format!("checkpoint-{step}"));
+    if target.exists() {
+        fs::remove_dir_all(&target).map_err(LmError::io(&target))?;
+    }
+    fs::rename(&temporary, &target).map_err(LmError::io(&target))?;
+    sync(wip)?;
+    for old in steps(wip).into_iter().rev().skip(keep.max(1)) {
+        let folder = wip.join(format!("checkpoint-{old}"));
+        fs::remove_dir_all(&folder).map_err(LmError::io(&folder))?;
+    }
+    Ok(())
+}
+
+/// Writes what is trainable in `decoder` to one file, synced, replacing it whole or not at all.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn save_parameters(path: &Path, decoder: &Decoder, trainable: Trainable) -> Result<(), LmError> {
+    let mut parameters = Vec::new();
+    decoder.clone().visit_trainable(trainable, &mut |name, slot| {
+        parameters.push((name.to_string(), slot.shape(), weights::to_host(slot.flat().inner())));
+    });
+    let temporary = path.with_extension("tmp");
+    weights::save(&temporary, &parameters)?;
+    sync(&temporary)?;
+    fs::rename(&temporary, path).map_err(LmError::io(path))
+}
+
+/// Reads what [`save_parameters`] wrote into `decoder`.
+///
+/// # Errors
+/// When a tensor is missing or has another size.
+pub fn load_parameters(path: &Path, decoder: &mut Decoder, trainable: Trainable) -> Result<(), LmError> {
+    let device = decoder.device();
+    let mut saved = Weights::load(path)?;
+    let mut missing = None;
+    decoder.visit_trainable(trainable, &mut |name, mut slot| {
+        let count: usize = slot.shape().iter().product();
+        match saved.take_flat(name, count, &device) {
+            Ok(values) => slot.set_flat(values),
+            Err(error) => missing = Some(error),
+        }
+    });
+    decoder.refresh_norms();
+    missing.map_or(Ok(()), Err)
+}
+
+fn sync(path: &Path) -> Result<(), LmError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(LmError::io(path))
+}
+
+/// Steps of the complete checkpoints, ascending.
+fn steps(wip: &Path) -> Vec<u64> {
+    let entries = fs::read_dir(wip).into_iter().flatten().flatten();
+    let mut steps: Vec<u64> = entries
+        .filter_map(|entry| entry.file_name().to_str()?.strip_prefix("checkpoint-")?.parse().ok())
+        .collect();
+    steps.sort_unstable();
+    steps
+}
+
+/// The newest complete checkpoint in `wip`, if there is one.
+///
+/// # Errors
+/// When its state cannot be read.
+pub fn latest_checkpoint(wip: &Path) -> Result<Option<Checkpoint>, LmError> {
+    let Some(step) = steps(wip).pop() else { return Ok(None) };
+    let folder = wip.join(format!("checkpoint-{step}"));
+    let path = folder.join("state.json");
+    let text = fs::read_to_string(&path).map_err(LmError::io(&path))?;
+    let mut state: Value = serde_json::from_str(&text).map_err(|error| LmError::file(&path, error))?;
+    Ok(Some(Checkpoint { step, extra: state["extra"].take(), folder }))
+}

@@ -1,0 +1,33 @@
+//! Losses, optimizers, schedules, policy losses and training checkpoints over `gazal-lm`.
+//!
+//! Knows no stages and no TOML: a stage's `run.rs` is the loop, these are its steps.
+
+mod checkpoint;
+#[cfg(test)]
+mod fixtures;
+mod gradients;
+mod optim;
+mod policy;
+mod schedule;
+mod sequence;
+
+pub use checkpoint::{Checkpoint, latest_checkpoint, load_parameters, save_checkpoint, save_parameters};
+pub use gradients::Gradients;
+pub use optim::{OptimConfig, OptimKind, Optimizer};
+pub use policy::{
+    ImportanceSampling, LossType, PolicyBatch, PolicyConfig, PolicyLoss, ScaleRewards, Window, advantages, policy_loss,
+};
+pub use schedule::{Schedule, SchedulerType};
+pub use sequence::{Sequence, loss_and_gradients, mean_loss, window_gradients};
+
+use gazal_lm::Decoder;
+use rayon::prelude::*;
+
+/// Maps `work` over `parts`: on the CPU in parallel, elsewhere one after the other; results in order.
+pub fn side_by_side<T: Sync, R: Send>(decoder: &Decoder, parts: &[T], work: impl Fn(&T) -> R + Sync + Send) -> Vec<R> {
+    if gazal_lm::device::is_cpu(&decoder.device()) {
+        parts.par_iter().map(work).collect()
+    } else {
+        parts.iter().map(work).collect()
+    }
+}

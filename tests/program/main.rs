@@ -1,0 +1,10 @@
+//! The real program, driven from outside.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+mod arrows;
+mod examples;
+mod mistakes;
+mod process;
+mod road;
+mod space;
+mod store;
