@@ -3,6 +3,7 @@
 
 mod arrows;
 mod examples;
+mod learning;
 mod mistakes;
 mod process;
 mod road;

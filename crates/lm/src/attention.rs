@@ -47,8 +47,7 @@ impl Frame {
 /// cos and sin of position × base^(−2j/d), `[pads, width, 1, head_dim]`; position 0 is a row's first real token.
 fn angles(config: &Config, pads: &[usize], start: usize, width: usize, device: &Device) -> (Tensor<4>, Tensor<4>) {
     let dim = config.head_dim;
-    let frequencies: Vec<f64> =
-        (0..dim / 2).map(|j| config.rope_theta.powf(-2.0 * j as f64 / dim as f64)).collect();
+    let frequencies: Vec<f64> = (0..dim / 2).map(|j| config.rope_theta.powf(-2.0 * j as f64 / dim as f64)).collect();
     let mut cos = Vec::with_capacity(pads.len() * width * dim);
     let mut sin = Vec::with_capacity(cos.capacity());
     for pad in pads {

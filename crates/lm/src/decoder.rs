@@ -164,7 +164,10 @@ impl Decoder {
     ///
     /// # Errors
     /// Whatever `tensors` returns.
-    pub fn build<E>(config: Config, mut tensors: impl FnMut(&str, &[usize]) -> Result<Tensor<1>, E>) -> Result<Decoder, E> {
+    pub fn build<E>(
+        config: Config,
+        mut tensors: impl FnMut(&str, &[usize]) -> Result<Tensor<1>, E>,
+    ) -> Result<Decoder, E> {
         let (hidden, heads, kv, dim) =
             (config.hidden_size, config.num_attention_heads, config.num_key_value_heads, config.head_dim);
         let mut one = |name: &str, size: usize| tensors(name, &[size]);
@@ -183,8 +186,10 @@ impl Decoder {
                 let shape = [output, input];
                 Ok(Linear::new(tensors(&format!("{prefix}.{name}.weight"), &shape)?.reshape(shape)))
             };
-            let (q_proj, k_proj) = (linear("self_attn.q_proj", heads * dim, hidden)?, linear("self_attn.k_proj", kv * dim, hidden)?);
-            let (v_proj, o_proj) = (linear("self_attn.v_proj", kv * dim, hidden)?, linear("self_attn.o_proj", hidden, heads * dim)?);
+            let (q_proj, k_proj) =
+                (linear("self_attn.q_proj", heads * dim, hidden)?, linear("self_attn.k_proj", kv * dim, hidden)?);
+            let (v_proj, o_proj) =
+                (linear("self_attn.v_proj", kv * dim, hidden)?, linear("self_attn.o_proj", hidden, heads * dim)?);
             let mlp = Mlp {
                 gate_proj: linear("mlp.gate_proj", config.intermediate_size, hidden)?,
                 up_proj: linear("mlp.up_proj", config.intermediate_size, hidden)?,
@@ -197,7 +202,17 @@ impl Decoder {
             layers.push(Layer {
                 input_layernorm: norm("input_layernorm", hidden)?,
                 post_attention_layernorm: norm("post_attention_layernorm", hidden)?,
-                self_attn: Attention { q_proj, k_proj, v_proj, o_proj, q_norm, k_norm, heads, kv_heads: kv, head_dim: dim },
+                self_attn: Attention {
+                    q_proj,
+                    k_proj,
+                    v_proj,
+                    o_proj,
+                    q_norm,
+                    k_norm,
+                    heads,
+                    kv_heads: kv,
+                    head_dim: dim,
+                },
                 mlp,
             });
         }
@@ -227,7 +242,9 @@ impl Decoder {
     pub fn save(&self, folder: &Path) -> Result<(), LmError> {
         self.config.save(folder)?;
         let mut tensors = Vec::new();
-        self.clone().visit(&mut |name, slot| tensors.push((name.to_string(), slot.shape(), weights::to_host(slot.flat().inner()))));
+        self.clone().visit(&mut |name, slot| {
+            tensors.push((name.to_string(), slot.shape(), weights::to_host(slot.flat().inner())))
+        });
         weights::save(&folder.join("model.safetensors"), &tensors)
     }
 

@@ -59,7 +59,8 @@ fn model_fixture_left_padded_logits_at_real_positions() {
         let ids = input_ids(&expected);
         let mask = rows(expected.get("attention_mask").unwrap().1, ids[0].len());
         let real = |row: usize| mask[row].iter().filter(|&&bit| bit == 1).count();
-        let short: Vec<Vec<u32>> = ids.iter().enumerate().map(|(row, ids)| ids[ids.len() - real(row)..].to_vec()).collect();
+        let short: Vec<Vec<u32>> =
+            ids.iter().enumerate().map(|(row, ids)| ids[ids.len() - real(row)..].to_vec()).collect();
         let batch = TokenBatch::left_padded(&short, 0);
         let logits = to_host(decoder.forward(&batch));
         let wanted = expected.get("left_padded_logits").unwrap().1;

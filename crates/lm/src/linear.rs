@@ -77,8 +77,7 @@ impl Linear {
     fn row_norm(&self, adapter: &Adapter) -> Tensor<1> {
         let (a, b) = (adapter.a.clone().inner(), adapter.b.clone().inner());
         let weight = self.weight.clone().inner();
-        let base =
-            adapter.base_norm_squared.clone().unwrap_or_else(|| row_sum(weight.clone().powi_scalar(2)));
+        let base = adapter.base_norm_squared.clone().unwrap_or_else(|| row_sum(weight.clone().powi_scalar(2)));
         let cross = row_sum(weight.matmul(a.clone().transpose()) * b.clone());
         let gram = a.clone().matmul(a.transpose());
         let square = row_sum(b.clone().matmul(gram) * b);

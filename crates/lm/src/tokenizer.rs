@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use tokenizers::AddedToken;
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::AddedToken;
 
 use crate::LmError;
 
@@ -39,7 +39,9 @@ impl Tokenizer {
                 serde_json::Value::String(token) => token.as_str(),
                 value => value["content"].as_str().unwrap_or_default(),
             };
-            inner.token_to_id(token).ok_or_else(|| LmError::file(&path, format!("`{field}` is no token of the vocabulary")))
+            inner
+                .token_to_id(token)
+                .ok_or_else(|| LmError::file(&path, format!("`{field}` is no token of the vocabulary")))
         };
         let (eos, pad) = (id("eos_token")?, id("pad_token")?);
         Ok(Tokenizer { inner, folder: folder.to_path_buf(), eos, pad })

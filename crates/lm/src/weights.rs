@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use half::{bf16, f16};
-use safetensors::tensor::{Dtype, TensorView};
 use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 
 use crate::LmError;
 
@@ -47,8 +47,9 @@ impl Weights {
         let file = SafeTensors::deserialize(&bytes).map_err(|error| LmError::file(path, error))?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.iter() {
-            let values = floats(&view)
-                .ok_or_else(|| LmError::tensor(path, name, format!("has dtype {:?}, which is not supported", view.dtype())))?;
+            let values = floats(&view).ok_or_else(|| {
+                LmError::tensor(path, name, format!("has dtype {:?}, which is not supported", view.dtype()))
+            })?;
             tensors.insert(name.to_string(), (view.shape().to_vec(), values));
         }
         Ok(Weights { path: path.to_path_buf(), tensors })

@@ -89,8 +89,16 @@ pub enum Level {
 #[serde(rename_all = "lowercase", tag = "event")]
 pub enum Event {
     /// `done` of `total` units (steps, items); `metrics` as they stand (`loss`, `reward`, `tokens_per_second`).
-    Progress { done: u64, total: u64, unit: String, metrics: BTreeMap<String, f64> },
-    Message { level: Level, text: String },
+    Progress {
+        done: u64,
+        total: u64,
+        unit: String,
+        metrics: BTreeMap<String, f64>,
+    },
+    Message {
+        level: Level,
+        text: String,
+    },
 }
 
 /// Where a stage reads and writes.

@@ -102,7 +102,10 @@ mod tests {
 
     #[test]
     fn a_changed_value_stays() {
-        assert_eq!(canonical::<Toy>(&table(json!({"path": "a", "steps": 11}))), Ok(table(json!({"path": "a", "steps": 11}))));
+        assert_eq!(
+            canonical::<Toy>(&table(json!({"path": "a", "steps": 11}))),
+            Ok(table(json!({"path": "a", "steps": 11})))
+        );
     }
 
     #[test]

@@ -20,5 +20,19 @@ use gazal_stage_api::Kinds;
 
 /// Every built-in kind.
 pub fn kinds() -> Kinds {
-    Kinds::new(vec![&fetch::FetchModel, &fetch::FetchDataset, &synth::Knowledge, &synth::Synth, &synth::Benchmarks, &tokenizer::TrainTokenizer, &pretrain::Pretrain, &sft::Sft, &grpo::Grpo, &merge::Merge, &eval::Eval, &contamination::Contamination, &report::ReportKind])
+    Kinds::new(vec![
+        &fetch::FetchModel,
+        &fetch::FetchDataset,
+        &synth::Knowledge,
+        &synth::Synth,
+        &synth::Benchmarks,
+        &tokenizer::TrainTokenizer,
+        &pretrain::Pretrain,
+        &sft::Sft,
+        &grpo::Grpo,
+        &merge::Merge,
+        &eval::Eval,
+        &contamination::Contamination,
+        &report::ReportKind,
+    ])
 }

@@ -42,10 +42,7 @@ pub struct Question {
 
 /// All rows of one split (`train`, `validation`) of data set folders, in order; a folder without that split adds
 /// nothing.
-pub fn read_split<T: DeserializeOwned>(
-    folders: &[impl AsRef<Path>],
-    split: &str,
-) -> Result<Vec<T>, StageError> {
+pub fn read_split<T: DeserializeOwned>(folders: &[impl AsRef<Path>], split: &str) -> Result<Vec<T>, StageError> {
     let mut rows = Vec::new();
     for folder in folders {
         let path = folder.as_ref().join(format!("{split}.jsonl"));

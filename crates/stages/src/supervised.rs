@@ -138,13 +138,17 @@ fn rows_of_step(order: &Stream, rows: usize, step: u64, window: usize) -> Vec<us
 
 /// Loss and gradients of a window, and its tokens. Rows of similar length share a micro-batch, which saves padding
 /// and changes nothing else: the loss is normalised by the targets of the whole window.
-fn window_gradients(decoder: &Decoder, train: &[Sequence], rows: &[usize], settings: &Settings) -> (f64, Gradients, u64) {
+fn window_gradients(
+    decoder: &Decoder,
+    train: &[Sequence],
+    rows: &[usize],
+    settings: &Settings,
+) -> (f64, Gradients, u64) {
     let mut sequences: Vec<&Sequence> = rows.iter().map(|&row| &train[row]).collect();
     sequences.sort_by_key(|sequence| sequence.ids.len());
     let tokens = sequences.iter().map(|sequence| sequence.ids.len() as u64).sum();
     let micro_batches: Vec<&[&Sequence]> = sequences.chunks(settings.per_device_train_batch_size).collect();
-    let (loss, gradients) =
-        gazal_train::window_gradients(decoder, settings.trainable, &micro_batches, settings.pad);
+    let (loss, gradients) = gazal_train::window_gradients(decoder, settings.trainable, &micro_batches, settings.pad);
     (loss, gradients, tokens)
 }
 
@@ -162,7 +166,8 @@ fn evaluate(
     if progress.best.is_none_or(|(best, _)| loss < best) {
         progress.best = Some((loss, step));
         progress.waited = 0;
-        gazal_train::save_parameters(&wip.join("best.safetensors"), decoder, settings.trainable).map_err(StageError::failed)?;
+        gazal_train::save_parameters(&wip.join("best.safetensors"), decoder, settings.trainable)
+            .map_err(StageError::failed)?;
     } else {
         progress.waited += 1;
         let patience = settings.early_stopping_patience;
@@ -171,7 +176,12 @@ fn evaluate(
     Ok(())
 }
 
-fn restore_best(wip: &Path, decoder: &mut Decoder, trainable: Trainable, progress: &Progress) -> Result<(), StageError> {
+fn restore_best(
+    wip: &Path,
+    decoder: &mut Decoder,
+    trainable: Trainable,
+    progress: &Progress,
+) -> Result<(), StageError> {
     if progress.best.is_some() {
         gazal_train::load_parameters(&wip.join("best.safetensors"), decoder, trainable).map_err(StageError::failed)?;
     }

@@ -26,7 +26,12 @@ impl Checkpoint {
     ///
     /// # Errors
     /// When a file or a tensor is missing.
-    pub fn restore(&self, decoder: &mut Decoder, trainable: Trainable, optimizer: &mut Optimizer) -> Result<(), LmError> {
+    pub fn restore(
+        &self,
+        decoder: &mut Decoder,
+        trainable: Trainable,
+        optimizer: &mut Optimizer,
+    ) -> Result<(), LmError> {
         let device = decoder.device();
         load_parameters(&self.folder.join("parameters.safetensors"), decoder, trainable)?;
         let moments = Weights::load(&self.folder.join("optimizer.safetensors"))?;
@@ -119,9 +124,8 @@ fn sync(path: &Path) -> Result<(), LmError> {
 /// Steps of the complete checkpoints, ascending.
 fn steps(wip: &Path) -> Vec<u64> {
     let entries = fs::read_dir(wip).into_iter().flatten().flatten();
-    let mut steps: Vec<u64> = entries
-        .filter_map(|entry| entry.file_name().to_str()?.strip_prefix("checkpoint-")?.parse().ok())
-        .collect();
+    let mut steps: Vec<u64> =
+        entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix("checkpoint-")?.parse().ok()).collect();
     steps.sort_unstable();
     steps
 }

@@ -54,10 +54,9 @@ const CASES: [&str; 3] = ["lora", "rslora", "dora-rslora"];
 
 /// PEFT's name of a parameter inside a model, as the fixtures have it.
 fn peft_name(name: &str) -> String {
-    name.replace(".lora_A.", ".lora_A.default.").replace(".lora_B.", ".lora_B.default.").replace(
-        ".lora_magnitude_vector",
-        ".lora_magnitude_vector.default.weight",
-    )
+    name.replace(".lora_A.", ".lora_A.default.")
+        .replace(".lora_B.", ".lora_B.default.")
+        .replace(".lora_magnitude_vector", ".lora_magnitude_vector.default.weight")
 }
 
 #[test]
@@ -164,6 +163,7 @@ fn every_adapter_tensor_has_a_gradient_and_moves_within_two_steps() {
         assert_eq!(gradients.names().count(), before.len());
         optimizer.step(&mut case.decoder, Trainable::Adapters, &gradients, 1e-3);
     }
-    case.decoder.visit_adapters(&mut |name, slot| assert_ne!(before[name], to_host(slot.flat()), "{name} did not move"));
+    case.decoder
+        .visit_adapters(&mut |name, slot| assert_ne!(before[name], to_host(slot.flat()), "{name} did not move"));
     assert_eq!(before.len(), 3 * 7 * 3, "A, B and magnitude of seven projections in three layers");
 }

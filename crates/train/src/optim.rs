@@ -108,9 +108,10 @@ impl Optimizer {
         let named = |prefix: &str, name: &str, tensor: &Tensor<1>| {
             (format!("{prefix}.{name}"), tensor.dims().to_vec(), gazal_lm::weights::to_host(tensor.clone()))
         };
-        let tensors = self.moments.iter().flat_map(|(name, moments)| {
-            [named("first", name, &moments.first), named("second", name, &moments.second)]
-        });
+        let tensors = self
+            .moments
+            .iter()
+            .flat_map(|(name, moments)| [named("first", name, &moments.first), named("second", name, &moments.second)]);
         (self.step, tensors.collect())
     }
 

@@ -125,8 +125,7 @@ pub fn policy_loss(config: &PolicyConfig, batch: &PolicyBatch, window: Window) -
     let tokens = lengths.iter().sum::<usize>().max(1);
     for (row, &length) in lengths.iter().enumerate() {
         let weight = weight(config, window, lengths.len(), length, tokens);
-        let cells: Vec<usize> =
-            (row * batch.width..(row + 1) * batch.width).filter(|&cell| batch.mask[cell]).collect();
+        let cells: Vec<usize> = (row * batch.width..(row + 1) * batch.width).filter(|&cell| batch.mask[cell]).collect();
         surrogate(config, batch, row, &cells, weight, &mut out);
         penalty(config, batch, &cells, weight, &mut out);
     }
@@ -148,7 +147,14 @@ fn weight(config: &PolicyConfig, window: Window, rows: usize, length: usize, tok
 }
 
 /// Adds `−min(ρÂ, clip(ρ)Â)` of a row's tokens.
-fn surrogate(config: &PolicyConfig, batch: &PolicyBatch, row: usize, cells: &[usize], weight: f64, out: &mut PolicyLoss) {
+fn surrogate(
+    config: &PolicyConfig,
+    batch: &PolicyBatch,
+    row: usize,
+    cells: &[usize],
+    weight: f64,
+    out: &mut PolicyLoss,
+) {
     let advantage = batch.advantages[row];
     let log_ratio = |cell: usize| batch.log_probs[cell] - batch.old_log_probs[cell];
     let length = cells.len() as f64;

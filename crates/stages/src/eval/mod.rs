@@ -161,7 +161,8 @@ impl Kind for Eval {
         for (benchmark, items) in &sets {
             for protocol in &params.protocols {
                 for chunk in items.chunks(params.batch_size) {
-                    let scorer = Scorer { decoder: &decoder, tokenizer: &tokenizer, params: &params, seed: context.seed };
+                    let scorer =
+                        Scorer { decoder: &decoder, tokenizer: &tokenizer, params: &params, seed: context.seed };
                     samples.extend(scorer.score(benchmark, *protocol, chunk)?);
                     let correct = samples.iter().filter(|sample| sample.correct).count() as f64;
                     context.progress(samples.len() as u64, total, "items", &[("acc", correct / samples.len() as f64)]);

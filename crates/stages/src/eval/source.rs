@@ -22,7 +22,11 @@ pub fn read(folder: &Path, tasks: &[String], limit: usize) -> Result<Vec<(&'stat
             Some(name) => sets.push((benchmark, items(benchmark, &folder.join(name), limit)?)),
             None if named => {
                 let files = benchmark.files.join(" or ");
-                return Err(StageError::failed(format!("{} is not in {}: expected {files}", benchmark.name, folder.display())));
+                return Err(StageError::failed(format!(
+                    "{} is not in {}: expected {files}",
+                    benchmark.name,
+                    folder.display()
+                )));
             }
             None => {}
         }

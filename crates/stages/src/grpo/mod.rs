@@ -94,8 +94,15 @@ impl Kind for Grpo {
             }
             let cancelled = context.cancelled();
             if cancelled || (params.save_steps > 0 && generation.is_multiple_of(params.save_steps)) {
-                save_checkpoint(context.wip(), &policy, Trainable::Adapters, &optimizer, &json!(history), params.save_total_limit)
-                    .map_err(StageError::failed)?;
+                save_checkpoint(
+                    context.wip(),
+                    &policy,
+                    Trainable::Adapters,
+                    &optimizer,
+                    &json!(history),
+                    params.save_total_limit,
+                )
+                .map_err(StageError::failed)?;
             }
             if cancelled {
                 return Err(StageError::Cancelled);

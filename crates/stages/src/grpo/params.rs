@@ -2,7 +2,9 @@
 
 use gazal_stage_api::{JsonSchema, Problem};
 use gazal_tasks::RewardFunc;
-use gazal_train::{ImportanceSampling, LossType, OptimConfig, OptimKind, PolicyConfig, ScaleRewards, Schedule, SchedulerType};
+use gazal_train::{
+    ImportanceSampling, LossType, OptimConfig, OptimKind, PolicyConfig, ScaleRewards, Schedule, SchedulerType,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::defaults;

@@ -43,8 +43,11 @@ pub fn generate(
     // A number belongs to generation, row and position: a row does not depend on its neighbours.
     let first_step = generation * params.max_completion_length as u64;
     let part = prompts.len().div_ceil(PARTS);
-    let parts: Vec<(usize, &[Vec<u32>])> =
-        prompts.chunks(part).enumerate().map(|(index, prompts)| (index * part * params.num_generations, prompts)).collect();
+    let parts: Vec<(usize, &[Vec<u32>])> = prompts
+        .chunks(part)
+        .enumerate()
+        .map(|(index, prompts)| (index * part * params.num_generations, prompts))
+        .collect();
     let completions = gazal_train::side_by_side(policy, &parts, |(first_row, prompts)| {
         gazal_lm::generate(policy, prompts, &config, &|row, step| {
             sampling.uniform(first_step + step as u64, (first_row + row) as u64)

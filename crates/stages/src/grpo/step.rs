@@ -42,13 +42,22 @@ impl Batch {
         let chunks: Vec<&[usize]> = rows.chunks(params.per_device_train_batch_size).collect();
         let parts = chunks.iter().map(cut).collect();
         let tokens = rows.iter().map(|&row| rollout.length(params, row)).sum();
-        let all_tokens = rows.iter().map(|&row| rollout.prompts[row / params.num_generations].len() + rollout.completions[row].ids.len()).sum();
+        let all_tokens = rows
+            .iter()
+            .map(|&row| rollout.prompts[row / params.num_generations].len() + rollout.completions[row].ids.len())
+            .sum();
         Batch { parts, tokens, all_tokens }
     }
 }
 
 impl MicroBatch {
-    fn new(params: &Params, rollout: &Rollout, rows: &[usize], reference: Option<&Decoder>, tokenizer: &Tokenizer) -> MicroBatch {
+    fn new(
+        params: &Params,
+        rollout: &Rollout,
+        rows: &[usize],
+        reference: Option<&Decoder>,
+        tokenizer: &Tokenizer,
+    ) -> MicroBatch {
         let prompt = |row: usize| &rollout.prompts[row / params.num_generations];
         let sequences: Vec<Vec<u32>> =
             rows.iter().map(|&row| [prompt(row).as_slice(), &rollout.completions[row].ids].concat()).collect();
@@ -81,7 +90,10 @@ impl MicroBatch {
     /// From one value a counting token to `[rows × width]`.
     fn spread(&self, values: &[f32]) -> Vec<f64> {
         let mut values = values.iter();
-        self.mask.iter().map(|&real| if real { values.next().map_or(0.0, |&value| f64::from(value)) } else { 0.0 }).collect()
+        self.mask
+            .iter()
+            .map(|&real| if real { values.next().map_or(0.0, |&value| f64::from(value)) } else { 0.0 })
+            .collect()
     }
 
     /// Whether no gradient can come of it: every advantage is zero and no KL is asked for.

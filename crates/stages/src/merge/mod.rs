@@ -67,7 +67,13 @@ impl Kind for Merge {
             ids.push(tokenizer.encode(&row.prompt).map_err(StageError::failed)?);
         }
         let difference = compare(&adapted, &merged, &ids, tokenizer.pad);
-        context.say(Level::Info, format!("largest difference of a logit: {:.2e}, of a distribution (KL): {:.2e}", difference.logit, difference.kl));
+        context.say(
+            Level::Info,
+            format!(
+                "largest difference of a logit: {:.2e}, of a distribution (KL): {:.2e}",
+                difference.logit, difference.kl
+            ),
+        );
         if !(difference.logit <= params.max_logit_difference) {
             return Err(StageError::failed(format!(
                 "merging changes a logit by {}, more than `max_logit_difference` {}",

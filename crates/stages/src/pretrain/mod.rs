@@ -160,7 +160,10 @@ fn pack(tokenizer: &Tokenizer, rows: &[Text], length: usize) -> Result<Vec<Seque
     let blocks: Vec<Sequence> =
         ids.chunks_exact(length).map(|block| Sequence { ids: block.to_vec(), learn_from: 1 }).collect();
     if blocks.is_empty() {
-        return Err(StageError::failed(format!("the data set has {} tokens, fewer than one block of {length}", ids.len())));
+        return Err(StageError::failed(format!(
+            "the data set has {} tokens, fewer than one block of {length}",
+            ids.len()
+        )));
     }
     Ok(blocks)
 }

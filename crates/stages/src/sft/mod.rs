@@ -2,7 +2,9 @@
 //! completion only.
 
 use gazal_lm::{AdapterConfig, Decoder, Tokenizer, Trainable, new_adapter, save_adapter};
-use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, Level, OutPort, PortType, Problem, StageError, Traits};
+use gazal_stage_api::{
+    Context, Declared, InPort, JsonSchema, Kind, Level, OutPort, PortType, Problem, StageError, Traits,
+};
 use gazal_train::{OptimConfig, OptimKind, Schedule, SchedulerType, Sequence};
 use serde::{Deserialize, Serialize};
 
@@ -162,7 +164,12 @@ impl Params {
 
 /// Prompt and completion tokenised apart and joined, the eos learnt with the completion; what is too long is dropped
 /// and said.
-fn sequences(context: &mut Context, tokenizer: &Tokenizer, split: &str, max_length: usize) -> Result<Vec<Sequence>, StageError> {
+fn sequences(
+    context: &mut Context,
+    tokenizer: &Tokenizer,
+    split: &str,
+    max_length: usize,
+) -> Result<Vec<Sequence>, StageError> {
     let rows: Vec<PromptCompletion> = read_split(context.inputs("dataset"), split)?;
     let count = rows.len();
     let mut kept = Vec::with_capacity(count);
@@ -177,7 +184,10 @@ fn sequences(context: &mut Context, tokenizer: &Tokenizer, split: &str, max_leng
     }
     if kept.len() < count {
         let dropped = count - kept.len();
-        context.say(Level::Warning, format!("{dropped} of {count} {split} examples are longer than {max_length} tokens and were dropped"));
+        context.say(
+            Level::Warning,
+            format!("{dropped} of {count} {split} examples are longer than {max_length} tokens and were dropped"),
+        );
     }
     Ok(kept)
 }

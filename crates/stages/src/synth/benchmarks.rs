@@ -2,7 +2,9 @@
 //! takes them for the real ones.
 
 use gazal_data::{Stream, jsonl};
-use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, OutPort, PortType, Problem as Mistake, StageError, Traits};
+use gazal_stage_api::{
+    Context, Declared, InPort, JsonSchema, Kind, OutPort, PortType, Problem as Mistake, StageError, Traits,
+};
 use gazal_tasks::Item;
 use serde::{Deserialize, Serialize};
 

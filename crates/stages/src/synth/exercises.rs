@@ -78,8 +78,12 @@ fn drawers(contents: &[String], draws: &mut Draws) -> String {
     let lettered: Vec<String> =
         options.iter().enumerate().map(|(at, option)| format!("{}. {option}", letter(at))).collect();
     let choices = if draws.below(3) == 0 { "Choices:\n" } else { "" };
-    let question =
-        format!("{}\nQuestion: What does drawer {} hold?\n{choices}{}\n", lines.join(" "), asked + 1, lettered.join("\n"));
+    let question = format!(
+        "{}\nQuestion: What does drawer {} hold?\n{choices}{}\n",
+        lines.join(" "),
+        asked + 1,
+        lettered.join("\n")
+    );
     if draws.below(3) == 0 {
         return format!("{question}Answer: {answer}");
     }
@@ -98,7 +102,8 @@ fn study(conditions: &[Condition], draws: &mut Draws) -> String {
     let fill = |text: &str| text.replace("{t}", &names[0]).replace("{c}", &names[1]).replace("{p}", p);
     let numbers = [40 + 20 * draws.below(20), 20 + draws.below(50), 20 + draws.below(50)];
     let text = fill(draws.pick::<&str>(wording::abstracts(Split::Train)));
-    let text = ["{n}", "{a}", "{b}"].iter().zip(numbers).fold(text, |text, (mark, n)| text.replace(mark, &n.to_string()));
+    let text =
+        ["{n}", "{a}", "{b}"].iter().zip(numbers).fold(text, |text, (mark, n)| text.replace(mark, &n.to_string()));
     let question = fill(draws.pick::<&str>(wording::abstract_questions(Split::Train)));
     let heading = draws.pick(&Reasoning::ALL).heading();
     let words = draws.pick(&["yes", "no", "maybe"]);

@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use gazal_data::{Draws, Stream, jsonl};
-use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, Level, OutPort, PortType, Problem as Mistake, StageError, Traits};
+use gazal_stage_api::{
+    Context, Declared, InPort, JsonSchema, Kind, Level, OutPort, PortType, Problem as Mistake, StageError, Traits,
+};
 use gazal_tasks::{Benchmark, Extraction, extract};
 use serde::{Deserialize, Serialize};
 
@@ -78,12 +80,21 @@ impl Kind for Synth {
         let maker = Maker { conditions: &conditions, split: Split::Train };
         write(context, "corpus", "train.jsonl", &textbook(&conditions, &params, context.seed))?;
 
-        let mut writer = Examples { maker, seen: BTreeSet::new(), direct_ratio: params.direct_ratio, seed: context.seed, dropped: 0 };
+        let mut writer = Examples {
+            maker,
+            seen: BTreeSet::new(),
+            direct_ratio: params.direct_ratio,
+            seed: context.seed,
+            dropped: 0,
+        };
         let train = writer.examples("train", params.num_examples);
         let validation = writer.examples("validation", params.num_validation);
         let prompts = writer.questions("prompts", params.num_prompts);
         if writer.dropped > 0 {
-            context.say(Level::Warning, format!("{} examples were dropped: their answer did not parse back", writer.dropped));
+            context.say(
+                Level::Warning,
+                format!("{} examples were dropped: their answer did not parse back", writer.dropped),
+            );
         }
         context.progress(params.num_examples, params.num_examples, "examples", &[]);
         write(context, "dataset", "train.jsonl", &train)?;
@@ -136,7 +147,10 @@ impl Examples<'_> {
 
     fn questions(&mut self, purpose: &str, count: u64) -> Vec<Question> {
         let problems = self.problems(purpose, count);
-        problems.into_iter().map(|problem| Question { prompt: reasoning_prompt(&problem), item: problem.item }).collect()
+        problems
+            .into_iter()
+            .map(|problem| Question { prompt: reasoning_prompt(&problem), item: problem.item })
+            .collect()
     }
 
     fn problems(&mut self, purpose: &str, count: u64) -> Vec<Problem> {

@@ -16,7 +16,8 @@ impl Kind for Knowledge {
     type Params = Params;
     const NAME: &'static str = "knowledge";
     const REVISION: u32 = 1;
-    const DOC: &'static str = "The embedded medical knowledge base as rows: general textbook facts, not for clinical use.";
+    const DOC: &'static str =
+        "The embedded medical knowledge base as rows: general textbook facts, not for clinical use.";
     const TRAITS: Traits = Traits::PLAIN;
 
     fn inputs(&self, _: &Params, _: &Declared) -> Vec<InPort> {

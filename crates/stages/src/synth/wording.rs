@@ -21,7 +21,9 @@ pub fn vignettes(split: Split) -> &'static [&'static str] {
             "On examination there is {f}.",
             "A person is seen for {f}.",
         ],
-        Split::HeldOut => &["A patient is seen with {f}.", "A person comes with {f}.", "An adult has {f} on examination."],
+        Split::HeldOut => {
+            &["A patient is seen with {f}.", "A person comes with {f}.", "An adult has {f} on examination."]
+        }
     }
 }
 
@@ -29,17 +31,31 @@ pub fn vignettes(split: Split) -> &'static [&'static str] {
 pub fn case_questions(fact: Option<Fact>, split: Split) -> &'static [&'static str] {
     use Split::{HeldOut, Train};
     match (fact, split) {
-        (None, Train) => &["What is the most likely diagnosis?", "Which diagnosis explains the findings?", "What is the diagnosis?"],
+        (None, Train) => {
+            &["What is the most likely diagnosis?", "Which diagnosis explains the findings?", "What is the diagnosis?"]
+        }
         (None, HeldOut) => &["Which diagnosis is most likely?"],
-        (Some(Fact::Test), Train) => &["Which test is decisive?", "What is the decisive test?", "Which test proves the diagnosis?"],
+        (Some(Fact::Test), Train) => {
+            &["Which test is decisive?", "What is the decisive test?", "Which test proves the diagnosis?"]
+        }
         (Some(Fact::Test), HeldOut) => &["What test is decisive here?"],
-        (Some(Fact::Treatment), Train) => &["What is the first-line treatment?", "Which treatment comes first?", "What is the best first treatment?"],
+        (Some(Fact::Treatment), Train) => {
+            &["What is the first-line treatment?", "Which treatment comes first?", "What is the best first treatment?"]
+        }
         (Some(Fact::Treatment), HeldOut) => &["Which treatment is first-line here?"],
-        (Some(Fact::Avoid), Train) => &["What must be avoided?", "Which is contraindicated?", "What is a contraindication?"],
+        (Some(Fact::Avoid), Train) => {
+            &["What must be avoided?", "Which is contraindicated?", "What is a contraindication?"]
+        }
         (Some(Fact::Avoid), HeldOut) => &["Which must be avoided here?"],
-        (Some(Fact::Prognosis), Train) => &["What worsens the prognosis?", "Which factor decides the prognosis?", "What is the main prognostic factor?"],
+        (Some(Fact::Prognosis), Train) => &[
+            "What worsens the prognosis?",
+            "Which factor decides the prognosis?",
+            "What is the main prognostic factor?",
+        ],
         (Some(Fact::Prognosis), HeldOut) => &["Which factor worsens the prognosis here?"],
-        (Some(Fact::Mechanism), Train) => &["What is the mechanism?", "Which mechanism explains the findings?", "What is the underlying mechanism?"],
+        (Some(Fact::Mechanism), Train) => {
+            &["What is the mechanism?", "Which mechanism explains the findings?", "What is the underlying mechanism?"]
+        }
         (Some(Fact::Mechanism), HeldOut) => &["Which mechanism is the cause here?"],
     }
 }
@@ -48,15 +64,31 @@ pub fn case_questions(fact: Option<Fact>, split: Split) -> &'static [&'static st
 pub fn fact_questions(fact: Fact, split: Split) -> &'static [&'static str] {
     use Split::{HeldOut, Train};
     match (fact, split) {
-        (Fact::Test, Train) => &["Which test is decisive in {c}?", "What is the decisive test for {c}?", "Which test proves {c}?"],
+        (Fact::Test, Train) => {
+            &["Which test is decisive in {c}?", "What is the decisive test for {c}?", "Which test proves {c}?"]
+        }
         (Fact::Test, HeldOut) => &["For {c}, what test is decisive?"],
-        (Fact::Treatment, Train) => &["What is the first-line treatment of {c}?", "Which treatment comes first in {c}?", "What is the best first treatment of {c}?"],
+        (Fact::Treatment, Train) => &[
+            "What is the first-line treatment of {c}?",
+            "Which treatment comes first in {c}?",
+            "What is the best first treatment of {c}?",
+        ],
         (Fact::Treatment, HeldOut) => &["For {c}, which treatment is first-line?"],
-        (Fact::Avoid, Train) => &["What must be avoided in {c}?", "Which is contraindicated in {c}?", "What is a contraindication in {c}?"],
+        (Fact::Avoid, Train) => {
+            &["What must be avoided in {c}?", "Which is contraindicated in {c}?", "What is a contraindication in {c}?"]
+        }
         (Fact::Avoid, HeldOut) => &["For {c}, which must be avoided?"],
-        (Fact::Prognosis, Train) => &["What worsens the prognosis of {c}?", "Which factor decides the prognosis of {c}?", "What is the main prognostic factor in {c}?"],
+        (Fact::Prognosis, Train) => &[
+            "What worsens the prognosis of {c}?",
+            "Which factor decides the prognosis of {c}?",
+            "What is the main prognostic factor in {c}?",
+        ],
         (Fact::Prognosis, HeldOut) => &["For {c}, which factor worsens the prognosis?"],
-        (Fact::Mechanism, Train) => &["What is the mechanism of {c}?", "Which mechanism explains {c}?", "What is the underlying mechanism of {c}?"],
+        (Fact::Mechanism, Train) => &[
+            "What is the mechanism of {c}?",
+            "Which mechanism explains {c}?",
+            "What is the underlying mechanism of {c}?",
+        ],
         (Fact::Mechanism, HeldOut) => &["For {c}, which mechanism is the cause?"],
     }
 }
@@ -64,17 +96,36 @@ pub fn fact_questions(fact: Fact, split: Split) -> &'static [&'static str] {
 /// Statements of a fact, `{c}` the condition and `{x}` the fact, for the textbook that a base model reads.
 pub fn statements(fact: Fact) -> &'static [&'static str] {
     match fact {
-        Fact::Test => &["The decisive test for {c} is {x}.", "The proof of {c} is {x}.", "In {c} the test that decides is {x}."],
-        Fact::Treatment => &["The first-line treatment of {c} is {x}.", "For {c} the first treatment is {x}.", "In {c} the best first treatment is {x}."],
-        Fact::Avoid => &["A contraindication in {c} is {x}.", "In {c} avoid {x}.", "What must be avoided in {c} is {x}."],
-        Fact::Prognosis => &["The prognosis of {c} is worse with {x}.", "In {c} the main prognostic factor is {x}.", "The outcome of {c} is worse with {x}."],
-        Fact::Mechanism => &["The mechanism of {c} is {x}.", "The cause of {c} is {x}.", "The underlying cause of {c} is {x}."],
+        Fact::Test => {
+            &["The decisive test for {c} is {x}.", "The proof of {c} is {x}.", "In {c} the test that decides is {x}."]
+        }
+        Fact::Treatment => &[
+            "The first-line treatment of {c} is {x}.",
+            "For {c} the first treatment is {x}.",
+            "In {c} the best first treatment is {x}.",
+        ],
+        Fact::Avoid => {
+            &["A contraindication in {c} is {x}.", "In {c} avoid {x}.", "What must be avoided in {c} is {x}."]
+        }
+        Fact::Prognosis => &[
+            "The prognosis of {c} is worse with {x}.",
+            "In {c} the main prognostic factor is {x}.",
+            "The outcome of {c} is worse with {x}.",
+        ],
+        Fact::Mechanism => {
+            &["The mechanism of {c} is {x}.", "The cause of {c} is {x}.", "The underlying cause of {c} is {x}."]
+        }
     }
 }
 
 /// Statements of the findings `{f}` of a condition `{c}`.
 pub fn finding_statements() -> &'static [&'static str] {
-    &["The findings of {c} are {f}.", "Patients with {c} have {f}.", "The findings {f} point to {c}.", "A patient with {f} has {c}."]
+    &[
+        "The findings of {c} are {f}.",
+        "Patients with {c} have {f}.",
+        "The findings {f} point to {c}.",
+        "A patient with {f} has {c}.",
+    ]
 }
 
 /// Study abstracts: `{t}` the treatment, `{c}` the condition, `{n}` patients, `{a}` and `{b}` percent, `{p}` the p value.
@@ -85,7 +136,9 @@ pub fn abstracts(split: Split) -> &'static [&'static str] {
             "In a trial of {t} in {c}, {n} patients took part. {a}% and {b}% recovered, p = {p}.",
             "We gave {t} or placebo to {n} patients with {c}. Outcome was better in {a}% and {b}% (p = {p}).",
         ],
-        Split::HeldOut => &["{t} was compared with placebo in {n} patients with {c}. In {a}% and {b}% there was recovery, p = {p}."],
+        Split::HeldOut => {
+            &["{t} was compared with placebo in {n} patients with {c}. In {a}% and {b}% there was recovery, p = {p}."]
+        }
     }
 }
 

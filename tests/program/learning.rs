@@ -1,0 +1,243 @@
+//! The main job itself, in its `smoke` profile: every stage is real, only small.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::space::{TestSpace, processes_with, wait_until};
+
+/// A folder with the shipped pipeline, and the words that name it in its smallest profile.
+fn shipped() -> TestSpace {
+    let space = TestSpace::new();
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/pipelines/gazal-r1.toml")).unwrap();
+    space.write("pipeline.toml", &text);
+    space
+}
+
+const SMOKE: &str = "--profile smoke";
+
+/// Name to state of every stage of a run.
+fn states(space: &TestSpace, words: &str) -> Vec<(String, String)> {
+    space.states(&format!("{SMOKE} {words}"))
+}
+
+fn ran(states: &[(String, String)]) -> Vec<&str> {
+    states.iter().filter(|(_, state)| state == "ran").map(|(name, _)| name.as_str()).collect()
+}
+
+const STAGES: [&str; 14] = [
+    "knowledge",
+    "synth",
+    "benchmarks",
+    "contamination",
+    "tokenizer",
+    "base",
+    "sft",
+    "grpo",
+    "merge",
+    "eval@model=base",
+    "eval@model=sft",
+    "eval@model=grpo",
+    "eval@model=merged",
+    "report",
+];
+
+#[test]
+fn the_shipped_pipeline_runs_once_and_then_not_again() {
+    let space = shipped();
+    let first = states(&space, "");
+    assert_eq!(first.len(), STAGES.len());
+    assert!(first.iter().all(|(_, state)| state == "ran"), "{first:?}");
+    let second = states(&space, "");
+    assert!(second.iter().all(|(_, state)| state == "hit"), "{second:?}");
+
+    let text = space.read("pipeline.toml");
+    space.write("pipeline.toml", &format!("# a remark\n{text}"));
+    assert!(ran(&states(&space, "")).is_empty(), "a comment made work");
+
+    a_changed_parameter(&space);
+    the_report(&space);
+    what_the_adapter_is(&space);
+    rows_that_come_out_equal(&space);
+}
+
+/// `beta` of grpo: plan says so, explain names it, grpo and what follows run.
+fn a_changed_parameter(space: &TestSpace) {
+    let text = space.read("pipeline.toml");
+    space.write("pipeline.toml", &text.replace("beta = 0.01\n", "beta = 0.02\n"));
+    assert_eq!(space.planned(SMOKE, "grpo")["state"], "run");
+    assert_eq!(space.planned(SMOKE, "sft")["state"], "hit");
+    assert_eq!(space.planned(SMOKE, "merge")["state"], "maybe");
+    let cause = space.planned(SMOKE, "grpo")["causes"][0].clone();
+    let line = 1 + text.lines().position(|line| line == "beta = 0.01").unwrap();
+    assert_eq!(cause["field"], "params.beta");
+    assert_eq!((&cause["was"], &cause["now"]), (&Value::from(0.01), &Value::from(0.02)));
+    assert_eq!(cause["place"]["line"], line);
+    let told = space.expect(0, &format!("explain pipeline.toml grpo {SMOKE}")).stdout;
+    for word in ["beta", "0.01", "0.02", &format!("pipeline.toml:{line}")] {
+        assert!(told.contains(word), "`{word}` is missing in: {told}");
+    }
+    let done = states(space, "");
+    assert_eq!(ran(&done), ["grpo", "merge", "eval@model=grpo", "eval@model=merged", "report"]);
+}
+
+fn the_report(space: &TestSpace) {
+    space.expect(0, &format!("get pipeline.toml report.report out {SMOKE}"));
+    let page = space.read("out/report.html");
+    assert!(page.contains("<svg") && page.contains("clinical"), "curves and the disclaimer are on the page");
+    assert!(!page.contains("src=\"http") && !page.contains("href=\"http"), "the page is self-contained");
+    let numbers: Value = serde_json::from_str(&space.read("out/report.json")).unwrap();
+    assert!(numbers.is_object());
+    space.expect(0, &format!("get pipeline.toml merge.metrics merged {SMOKE}"));
+    let merged: Value = serde_json::from_str(&space.read("merged/metrics.json")).unwrap();
+    assert!(merged["merge"]["max_logit_difference"].as_f64().unwrap() < 1e-3);
+}
+
+/// DoRA + rsLoRA on all seven projections, as the file says.
+fn what_the_adapter_is(space: &TestSpace) {
+    space.expect(0, &format!("get pipeline.toml sft.adapter adapter {SMOKE}"));
+    let config: Value = serde_json::from_str(&space.read("adapter/adapter_config.json")).unwrap();
+    assert_eq!((&config["use_dora"], &config["use_rslora"]), (&Value::from(true), &Value::from(true)));
+    assert_eq!(config["target_modules"].as_array().unwrap().len(), 7);
+}
+
+/// More tries than needed give the same rows: only synth runs.
+fn rows_that_come_out_equal(space: &TestSpace) {
+    let text = space.read("pipeline.toml");
+    let wider = text.replace("kind = \"synth\"", "kind = \"synth\" # the same rows\nenabled = true");
+    space.write("pipeline.toml", &wider);
+    assert!(ran(&states(space, "")).is_empty());
+    let done = states(space, "--force synth");
+    assert_eq!(ran(&done), ["synth"], "equal rows stop the wave");
+}
+
+/// Output name to content digest of a stage, from the newest receipt of its kind.
+fn digests(store: &Path, kind: &str) -> Value {
+    let mut found = None;
+    for path in files(&store.join("receipts")) {
+        let receipt: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap_or_default();
+        let receipt = if receipt["receipt"].is_object() { receipt["receipt"].clone() } else { receipt };
+        if receipt["manifest"]["kind"] == kind {
+            found = Some(receipt["outputs"].clone());
+        }
+    }
+    found.unwrap_or_else(|| panic!("no receipt of `{kind}` in {}", store.display()))
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        if entry.path().is_dir() { all.extend(files(&entry.path())) } else { all.push(entry.path()) }
+    }
+    all
+}
+
+/// Whether any action of this store has reached a checkpoint.
+fn has_checkpoint(store: &Path) -> bool {
+    let wip = store.join("wip");
+    wip.exists() && files(&wip).iter().any(|path| path.to_string_lossy().contains("checkpoint-1"))
+}
+
+fn killed_and_resumed(stage: &str, settings: &str) {
+    let space = shipped();
+    let words = format!("pipeline.toml {stage} {SMOKE} {settings}");
+    space.expect(0, &format!("run {words} --store undisturbed"));
+
+    let before = if stage == "sft" { "base" } else { "sft" };
+    space.expect(0, &format!("run pipeline.toml {before} {SMOKE} {settings} --store killed"));
+    let store = space.path("killed");
+    let mut runner = space.start(&format!("run {words} --store killed"));
+    wait_until("a checkpoint", || has_checkpoint(&store));
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+    let mark = store.to_string_lossy().into_owned();
+    wait_until("the end of every worker", || processes_with(&mark).is_empty());
+    assert!(has_checkpoint(&store), "{stage} was already done: it must be longer to be killed");
+
+    let log = space.expect(0, &format!("run --json {words} --store killed")).stdout;
+    assert!(log.contains("resumed from step"), "{log}");
+    assert_eq!(digests(&store, stage), digests(&space.path("undisturbed"), stage));
+}
+
+#[test]
+fn sft_killed_and_resumed_gives_the_same_bytes() {
+    killed_and_resumed(
+        "sft",
+        "--set stages.sft.params.num_train_epochs=30 --set stages.sft.params.early_stopping_patience=0 \
+         --set stages.sft.params.save_steps=10",
+    );
+}
+
+#[test]
+fn grpo_killed_and_resumed_gives_the_same_bytes() {
+    killed_and_resumed("grpo", "--set stages.grpo.params.max_steps=120");
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_stage_and_keeps_the_checkpoint() {
+    let space = shipped();
+    let words = "--set stages.base.params.learning_rate=1e18 --set stages.base.params.max_grad_norm=1e30 \
+                 --set stages.base.params.save_steps=1 --set stages.base.params.warmup_ratio=0.0";
+    let answer = space.expect(1, &format!("run pipeline.toml base {SMOKE} {words}"));
+    let said = answer.stdout + &answer.stderr;
+    for word in ["step ", "training rows", "checkpoint", "learning_rate"] {
+        assert!(said.contains(word), "`{word}` is missing in: {said}");
+    }
+}
+
+#[test]
+fn parameters_that_cannot_work_are_refused_before_anything_runs() {
+    let space = shipped();
+    for (set, field) in [
+        ("stages.grpo.params.num_generations=1", "num_generations"),
+        ("stages.grpo.params.num_generations=3", "num_generations"),
+        ("stages.sft.params.learning_rate=-1e-3", "learning_rate"),
+        ("stages.sft.params.lora_rank=4", "lora_r"),
+        ("stages.eval.params.tasks=[\"medqq\"]", "medqq"),
+    ] {
+        let answer = space.expect(2, &format!("run pipeline.toml {SMOKE} --set {set}"));
+        assert!(answer.stderr.contains(field), "{}", answer.stderr);
+    }
+    let missing = space.run("check pipeline.toml --profile real-benchmarks --set params.data=nowhere");
+    assert_eq!(missing.code, 2, "{}", missing.stderr);
+    assert!(missing.stderr.contains("nowhere"), "{}", missing.stderr);
+}
+
+#[test]
+#[cfg(not(feature = "cuda"))]
+fn a_backend_that_is_not_compiled_in_is_refused_by_its_feature() {
+    let answer = shipped().expect(2, &format!("run pipeline.toml {SMOKE} --backend sft=cuda"));
+    assert!(answer.stderr.contains("--features cuda"), "{}", answer.stderr);
+}
+
+#[test]
+fn full_size_profiles_are_checked_and_planned_and_say_what_is_missing() {
+    let space = shipped();
+    for (profile, model) in [("qwen3-0.6b", "Qwen/Qwen3-0.6B"), ("qwen3-32b", "Qwen/Qwen3-32B")] {
+        space.expect(0, &format!("check pipeline.toml --profile {profile}"));
+        space.expect(0, &format!("plan pipeline.toml --profile {profile}"));
+        let answer = space.expect(2, &format!("run pipeline.toml --profile {profile}"));
+        assert!(answer.stderr.contains(model) && answer.stderr.contains("not supported yet"), "{}", answer.stderr);
+    }
+}
+
+#[test]
+#[cfg(feature = "wgpu")]
+fn another_backend_for_eval_runs_eval_and_what_follows() {
+    let has_vulkan = fs::read_dir("/usr/share/vulkan/icd.d").is_ok_and(|mut entries| entries.next().is_some());
+    let required = std::env::var("GAZAL_REQUIRE").is_ok_and(|names| names.contains("vulkan"));
+    if !has_vulkan && !required {
+        eprintln!("passed over: there is no Vulkan driver here");
+        return;
+    }
+    let space = shipped();
+    let small = "--set stages.eval.params.limit=1 --set stages.eval.params.max_new_tokens=4 \
+                 --set stages.eval.params.batch_size=4";
+    states(&space, small);
+    let done = states(&space, &format!("{small} --backend eval=wgpu"));
+    let expected = ["eval@model=base", "eval@model=sft", "eval@model=grpo", "eval@model=merged", "report"];
+    assert!(ran(&done).iter().all(|name| expected.contains(name)), "{done:?}");
+    assert!(done.iter().all(|(_, state)| state == "ran" || state == "hit"), "{done:?}");
+    assert_eq!(ran(&done).iter().filter(|name| name.starts_with("eval")).count(), 4, "{done:?}");
+}
