@@ -84,9 +84,9 @@ fn model_fixture_loss_and_gradient_norms() {
         let batch = TokenBatch::right_padded(&ids, 0);
         let (mut positions, mut targets) = (Vec::new(), Vec::new());
         for (row, ids) in ids.iter().enumerate() {
-            for at in 11..width {
+            for (at, id) in ids.iter().enumerate().skip(11) {
                 positions.push(row * width + at - 1);
-                targets.push(ids[at]);
+                targets.push(*id);
             }
         }
         let loss = decoder.log_probs(&batch, &positions, &targets, 1.0).mean().neg();

@@ -236,6 +236,6 @@ pub fn write_history(folder: &Path, progress: &Progress, settings: &Settings, ro
 
 /// The checks that both stages' parameters need, by field.
 pub fn check_positive(fields: &[(&str, f64)]) -> Vec<Problem> {
-    let wrong = fields.iter().filter(|(_, value)| !(*value > 0.0));
+    let wrong = fields.iter().filter(|(_, value)| value.is_nan() || *value <= 0.0);
     wrong.map(|(field, value)| Problem::new(field, format!("is {value}, must be above 0"))).collect()
 }

@@ -37,7 +37,7 @@ impl Checkpoint {
         let moments = Weights::load(&self.folder.join("optimizer.safetensors"))?;
         let tensors: BTreeMap<String, Vec<f32>> =
             moments.names().filter_map(|name| Some((name.to_string(), moments.get(name)?.1.to_vec()))).collect();
-        optimizer.restore(i32::try_from(self.step).unwrap_or(i32::MAX), tensors, &device);
+        optimizer.restore(i32::try_from(self.step).unwrap_or(i32::MAX), &tensors, &device);
         Ok(())
     }
 }

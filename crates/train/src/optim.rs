@@ -116,7 +116,7 @@ impl Optimizer {
     }
 
     /// Takes up a state that [`Optimizer::state`] gave.
-    pub(crate) fn restore(&mut self, step: i32, tensors: BTreeMap<String, Vec<f32>>, device: &Device) {
+    pub(crate) fn restore(&mut self, step: i32, tensors: &BTreeMap<String, Vec<f32>>, device: &Device) {
         let vector = |values: &Vec<f32>| Tensor::<1>::from_data(values.as_slice(), device);
         self.step = step;
         self.moments.clear();

@@ -74,7 +74,7 @@ impl Kind for Merge {
                 difference.logit, difference.kl
             ),
         );
-        if !(difference.logit <= params.max_logit_difference) {
+        if difference.logit.is_nan() || difference.logit > params.max_logit_difference {
             return Err(StageError::failed(format!(
                 "merging changes a logit by {}, more than `max_logit_difference` {}",
                 difference.logit, params.max_logit_difference

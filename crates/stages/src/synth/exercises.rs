@@ -11,8 +11,11 @@ use super::wording::{self, Split};
 /// One exercise, with phrases drawn from the knowledge base without what they belong to.
 pub fn exercise(conditions: &[Condition], draws: &mut Draws) -> String {
     match draws.below(8) {
-        0 => repetition(&phrases(conditions, 3, draws)),
-        1 | 2 => notes(&phrases(conditions, 3, draws), draws),
+        0 | 1 => {
+            let count = 3 + draws.below(7);
+            repetition(&phrases(conditions, count, draws))
+        }
+        2 => notes(&phrases(conditions, 3, draws), draws),
         3..=5 => letters(conditions, draws),
         6 => drawers(&phrases(conditions, 4, draws), draws),
         _ => study(conditions, draws),

@@ -8,6 +8,8 @@ mod knowledge;
 mod problems;
 mod run;
 mod source;
+#[cfg(test)]
+mod tests;
 mod wording;
 
 pub use benchmarks::Benchmarks;

@@ -107,7 +107,7 @@ fn triples() -> Vec<[usize; 3]> {
 /// The triples of a split: every fourth is held out, shifted by the condition so that each finding is held out in
 /// some and shown in others.
 fn split_triples(condition: usize, split: Split) -> Vec<[usize; 3]> {
-    let held_out = |index: usize| (index + condition) % 4 == 0;
+    let held_out = |index: usize| (index + condition).is_multiple_of(4);
     let all = triples().into_iter().enumerate();
     all.filter(|(index, _)| held_out(*index) == (split == Split::HeldOut)).map(|(_, triple)| triple).collect()
 }

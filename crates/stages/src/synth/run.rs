@@ -177,7 +177,7 @@ impl Examples<'_> {
 }
 
 /// One training problem: vignettes, short facts, abstracts, and some with ten options.
-fn draw(maker: &Maker, draws: &mut Draws) -> Problem {
+pub(super) fn draw(maker: &Maker, draws: &mut Draws) -> Problem {
     let index = draws.below(maker.conditions.len());
     let options = if draws.below(8) == 0 { 10 } else { 4 };
     match draws.below(20) {

@@ -1,6 +1,6 @@
 //! Short factual questions with four options, made by this project and shaped as MedMCQA.
 
-use super::{Benchmark, medmcqa};
+use super::{Benchmark, medmcqa, worded};
 use crate::{Item, read_items};
 
 pub(super) const BENCHMARK: Benchmark = Benchmark {
@@ -9,6 +9,7 @@ pub(super) const BENCHMARK: Benchmark = Benchmark {
     synthetic: true,
     files: &["mini_medmcqa.jsonl"],
     read: read_items,
+    prompt: |item| worded(item, medmcqa::prompt(item)),
     ask: Item::user_turn,
     ..medmcqa::BENCHMARK
 };

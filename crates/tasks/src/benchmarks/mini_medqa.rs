@@ -1,6 +1,6 @@
 //! Vignettes with four options, made by this project and shaped as MedQA; no question of MedQA is in it.
 
-use super::{Benchmark, medqa};
+use super::{Benchmark, medqa, worded};
 use crate::{Item, read_items};
 
 pub(super) const BENCHMARK: Benchmark = Benchmark {
@@ -9,6 +9,7 @@ pub(super) const BENCHMARK: Benchmark = Benchmark {
     synthetic: true,
     files: &["mini_medqa.jsonl"],
     read: read_items,
+    prompt: |item| worded(item, medqa::prompt(item)),
     ask: Item::user_turn,
     ..medqa::BENCHMARK
 };

@@ -1,7 +1,8 @@
 //! The benchmarks: how each is read, asked and named. One file and one line of [`BENCHMARKS`] each.
 //!
 //! The four `mini_*` sets are made by this project from its own knowledge base and are shaped as the real one of
-//! the same name; they are not those benchmarks and their scores compare with nothing outside this project.
+//! the same name; they are not those benchmarks and their scores compare with nothing outside this project. Their
+//! log-likelihood is that of an option's words.
 //!
 //! Log-likelihood prompts are worded as EleutherAI's lm-evaluation-harness words them (0.4.13), so that scores
 //! compare with its `acc`. MMLU-Pro is a generation task there; its log-likelihood form here is ours.
@@ -89,6 +90,12 @@ pub fn find_file<'a>(benchmark: &Benchmark, names: &'a [String]) -> Option<&'a s
 /// A prompt that is continued by the letter of an option.
 fn lettered(item: &Item, context: String) -> Prompt {
     Prompt { context, continuations: item.labels().map(|label| format!(" {label}")).collect() }
+}
+
+/// The same question, continued by the words of an option instead of its letter: what a model knows, not whether it
+/// can name a letter.
+fn worded(item: &Item, prompt: Prompt) -> Prompt {
+    Prompt { continuations: item.options.iter().map(|option| format!(" {option}")).collect(), ..prompt }
 }
 
 /// The user's turn of HuatuoGPT-o1's evaluation, in its strict wording.
@@ -184,7 +191,8 @@ mod tests {
             let real = Benchmark::named(&benchmark.name["mini_".len()..]).unwrap();
             let mut asked = item(&["yes", "no", "maybe"]);
             asked.context = Some("Of three.".into());
-            assert_eq!(benchmark.prompt(&asked), real.prompt(&asked));
+            assert_eq!(benchmark.prompt(&asked).context, real.prompt(&asked).context);
+            assert_eq!(benchmark.prompt(&asked).continuations, [" yes", " no", " maybe"]);
             assert_eq!(benchmark.options, real.options);
         }
     }
