@@ -84,5 +84,8 @@ fn rows_are_what_they_were() {
         .map(|problem| json!([problem.item, problem.completion()]))
         .chain((0..200).map(|row| json!(exercise(&conditions, &mut Stream::new(11, "exercise").draws(row)))))
         .collect();
-    assert_eq!(rows_digest(&rows).to_hex().as_str(), "32ef3bb779e6fb124ada6a1b92922d503030f18fdc919491ef432e84d63b3066");
+    assert_eq!(
+        rows_digest(&rows).to_hex().as_str(),
+        "32ef3bb779e6fb124ada6a1b92922d503030f18fdc919491ef432e84d63b3066"
+    );
 }
