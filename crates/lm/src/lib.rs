@@ -26,7 +26,7 @@ pub use config::Config;
 pub use decoder::{Cache, Decoder, Layer, Slot, Trainable};
 pub use error::LmError;
 pub use generate::{Generated, GenerationConfig, generate};
-pub use init::init;
+pub use init::{Initialization, init};
 pub use linear::{Adapter, Linear};
 pub use sample::SamplingParams;
 pub use tokenizer::{Tokenizer, train_bpe};

@@ -28,7 +28,21 @@ pub struct Settings {
     pub eval_steps: u64,
     /// Evaluations without a better held-out loss before the loop ends; 0 never ends it.
     pub early_stopping_patience: u64,
+    /// How much lower a held-out loss must be to count as better.
+    pub early_stopping_threshold: f64,
+    pub train_sampling_strategy: SamplingStrategy,
     pub pad: u32,
+}
+
+/// The order of the training rows, as transformers names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SamplingStrategy {
+    /// Another permutation each epoch.
+    #[default]
+    Random,
+    /// As the data set has them: a curriculum.
+    Sequential,
 }
 
 impl Settings {
@@ -76,7 +90,10 @@ pub fn fit(
     settings: &Settings,
 ) -> Result<Progress, StageError> {
     let trainable = settings.trainable;
-    let order = Stream::new(context.seed, "data order");
+    let order = match settings.train_sampling_strategy {
+        SamplingStrategy::Random => Some(Stream::new(context.seed, "data order")),
+        SamplingStrategy::Sequential => None,
+    };
     let mut optimizer = Optimizer::new(settings.optim);
     let mut progress = Progress::default();
     let mut step = 0;
@@ -87,7 +104,7 @@ pub fn fit(
         context.say(Level::Info, format!("resumed from step {step}"));
     }
     while step < settings.schedule.total_steps && !progress.stopped {
-        let rows = rows_of_step(&order, train.len(), step, settings.window());
+        let rows = rows_of_step(order.as_ref(), train.len(), step, settings.window());
         let (loss, mut gradients, tokens) = window_gradients(decoder, train, &rows, settings);
         let norm = gradients.clip(settings.max_grad_norm);
         if !loss.is_finite() || !norm.is_finite() {
@@ -121,15 +138,16 @@ pub fn fit(
     Ok(progress)
 }
 
-/// The rows of a step: consecutive in the permutations of the epochs, so every row comes once an epoch.
-fn rows_of_step(order: &Stream, rows: usize, step: u64, window: usize) -> Vec<usize> {
+/// The rows of a step: consecutive in the permutations of the epochs (or, without `order`, as they lie), so every row
+/// comes once an epoch.
+pub fn rows_of_step(order: Option<&Stream>, rows: usize, step: u64, window: usize) -> Vec<usize> {
     let first = step as usize * window;
     let mut epoch = usize::MAX;
     let mut permutation = Vec::new();
     let pick = |at: usize| {
         if at / rows != epoch {
             epoch = at / rows;
-            permutation = order.permutation(epoch as u64, rows);
+            permutation = order.map_or_else(|| (0..rows).collect(), |order| order.permutation(epoch as u64, rows));
         }
         permutation[at % rows]
     };
@@ -163,15 +181,15 @@ fn evaluate(
 ) -> Result<(), StageError> {
     let loss = mean_loss(decoder, validation, settings.per_device_train_batch_size, settings.pad);
     progress.log_history.push(Entry { step, eval_loss: Some(loss), ..Entry::default() });
-    if progress.best.is_none_or(|(best, _)| loss < best) {
+    let best = progress.best.map_or(f64::INFINITY, |(best, _)| best);
+    let better = loss < best - settings.early_stopping_threshold;
+    progress.waited = if better { 0 } else { progress.waited + 1 };
+    let patience = settings.early_stopping_patience;
+    progress.stopped = patience > 0 && progress.waited >= patience;
+    if loss < best {
         progress.best = Some((loss, step));
-        progress.waited = 0;
         gazal_train::save_parameters(&wip.join("best.safetensors"), decoder, settings.trainable)
             .map_err(StageError::failed)?;
-    } else {
-        progress.waited += 1;
-        let patience = settings.early_stopping_patience;
-        progress.stopped = patience > 0 && progress.waited >= patience;
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ use gazal_train::{Optimizer, latest_checkpoint, save_checkpoint};
 use serde_json::{Map, Value, json};
 
 use crate::rows::{Question, read_split};
+use crate::supervised::rows_of_step;
 use crate::{defaults, device};
 
 pub use params::Params;
@@ -77,7 +78,7 @@ impl Kind for Grpo {
         // Several updates may share one rollout; a checkpoint is only taken after the last of them.
         while done < params.max_steps {
             let generation = done / params.num_iterations;
-            let rows = prompt_rows(&order, questions.len(), generation, params.prompts_per_step());
+            let rows = rows_of_step(Some(&order), questions.len(), generation, params.prompts_per_step());
             let asked: Vec<&Question> = rows.iter().map(|&row| &questions[row]).collect();
             let rollout = rollout::generate(&policy, &tokenizer, &params, &asked, &sampling, generation)?;
             let mut batch = step::Batch::new(&params, &rollout, reference.as_ref(), &tokenizer);
@@ -113,12 +114,6 @@ impl Kind for Grpo {
         let state = json!({ "global_step": done, "max_steps": params.max_steps, "log_history": history });
         std::fs::write(&path, format!("{state:#}\n")).map_err(StageError::io(&path))
     }
-}
-
-/// Prompts of a generation: consecutive in the permutations of the epochs, so no prompt is lost or repeated.
-fn prompt_rows(order: &Stream, rows: usize, generation: u64, count: usize) -> Vec<usize> {
-    let first = generation as usize * count;
-    (first..first + count).map(|at| order.permutation((at / rows) as u64, rows)[at % rows]).collect()
 }
 
 /// Tokens of all completed steps.

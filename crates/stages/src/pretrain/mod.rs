@@ -1,13 +1,13 @@
 //! `pretrain`: a Qwen3-architecture decoder from scratch, on text packed into blocks. The stand-in, on a CPU, for the
 //! base model that a full run fetches.
 
-use gazal_lm::{Config, Tokenizer, Trainable, init};
+use gazal_lm::{Config, Initialization, Tokenizer, Trainable, init};
 use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, OutPort, PortType, Problem, StageError, Traits};
 use gazal_train::{OptimConfig, OptimKind, Schedule, SchedulerType, Sequence};
 use serde::{Deserialize, Serialize};
 
 use crate::rows::{Text, read_split};
-use crate::supervised::{self, Settings, check_positive};
+use crate::supervised::{self, SamplingStrategy, Settings, check_positive};
 use crate::{defaults, device};
 
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -22,6 +22,10 @@ pub struct Params {
     pub head_dim: usize,
     #[serde(default = "defaults::max_position_embeddings")]
     pub max_position_embeddings: usize,
+    /// `normal`, or `induction`: a small model that trains on few tokens starts with heads that copy.
+    #[serde(default)]
+    #[schemars(with = "String")]
+    pub initialization: Initialization,
     /// Tokens of a training block.
     pub max_length: usize,
     pub max_steps: u64,
@@ -42,6 +46,9 @@ pub struct Params {
     pub per_device_train_batch_size: usize,
     #[serde(default = "defaults::single")]
     pub gradient_accumulation_steps: usize,
+    #[serde(default)]
+    #[schemars(with = "String")]
+    pub train_sampling_strategy: SamplingStrategy,
     #[serde(default = "defaults::logging_steps")]
     pub logging_steps: u64,
     #[serde(default = "defaults::save_steps")]
@@ -55,7 +62,7 @@ pub struct Pretrain;
 impl Kind for Pretrain {
     type Params = Params;
     const NAME: &'static str = "pretrain";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const DOC: &'static str = "Trains a small Qwen3-architecture decoder from scratch.";
     const TRAITS: Traits = defaults::LEARNING;
 
@@ -89,6 +96,13 @@ impl Kind for Pretrain {
         if !params.head_dim.is_multiple_of(2) {
             problems.push(Problem::new("head_dim", "must be even: rotary positions turn pairs"));
         }
+        let small = params.num_hidden_layers < 2 || params.head_dim < 8 || params.hidden_size < params.head_dim;
+        if params.initialization == Initialization::Induction && small {
+            let problem = Problem::new("initialization", "`induction` does not fit into so small a model");
+            problems.push(
+                problem.with_help("it needs two layers, `head_dim` of 8 or more, and no more than `hidden_size`"),
+            );
+        }
         if params.max_length < 2 || params.max_length > params.max_position_embeddings {
             problems.push(Problem::new("max_length", "must be between 2 and `max_position_embeddings`"));
         }
@@ -102,7 +116,7 @@ impl Kind for Pretrain {
         let blocks = pack(&tokenizer, &rows, params.max_length)?;
 
         let numbers = device::tensor_numbers(context.seed, "initial weights");
-        let mut decoder = init(&params.config(&tokenizer), &device, &numbers);
+        let mut decoder = init(&params.config(&tokenizer), params.initialization, &device, &numbers);
         let settings = params.settings(&tokenizer);
         let progress = supervised::fit(context, &mut decoder, &blocks, &[], &settings)?;
 
@@ -125,7 +139,7 @@ impl Params {
             head_dim: self.head_dim,
             max_position_embeddings: self.max_position_embeddings,
             rms_norm_eps: 1e-6,
-            rope_theta: 10_000.0,
+            rope_theta: 1_000_000.0,
             tie_word_embeddings: true,
             eos_token_id: Some(tokenizer.eos),
             pad_token_id: Some(tokenizer.pad),
@@ -145,6 +159,8 @@ impl Params {
             save_total_limit: self.save_total_limit,
             eval_steps: 0,
             early_stopping_patience: 0,
+            early_stopping_threshold: 0.0,
+            train_sampling_strategy: self.train_sampling_strategy,
             pad: tokenizer.pad,
         }
     }

@@ -9,7 +9,7 @@ use gazal_train::{OptimConfig, OptimKind, Schedule, SchedulerType, Sequence};
 use serde::{Deserialize, Serialize};
 
 use crate::rows::{PromptCompletion, read_split};
-use crate::supervised::{self, Settings, check_positive};
+use crate::supervised::{self, SamplingStrategy, Settings, check_positive};
 use crate::{defaults, device};
 
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -53,6 +53,9 @@ pub struct Params {
     /// Evaluations without a lower held-out loss before training ends; 0 for never. The best parameters are kept.
     #[serde(default)]
     pub early_stopping_patience: u64,
+    /// How much lower a held-out loss must be to count as better.
+    #[serde(default)]
+    pub early_stopping_threshold: f64,
     #[serde(default = "defaults::logging_steps")]
     pub logging_steps: u64,
     #[serde(default = "defaults::save_steps")]
@@ -157,6 +160,8 @@ impl Params {
             save_total_limit: self.save_total_limit,
             eval_steps: self.eval_steps,
             early_stopping_patience: self.early_stopping_patience,
+            early_stopping_threshold: self.early_stopping_threshold,
+            train_sampling_strategy: SamplingStrategy::Random,
             pad: tokenizer.pad,
         }
     }
