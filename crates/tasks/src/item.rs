@@ -78,11 +78,18 @@ impl Item {
         lines.join("\n")
     }
 
-    /// The question as a user asks it: context, question and lettered options, the words of the log-likelihood
-    /// prompts without their `Answer:`.
+    /// The options as `- first A`, one a line, without a line break at the end. What a small model learns first is to
+    /// find where a word stood before and to copy what followed it: here that is the letter.
+    pub fn listed(&self) -> String {
+        let lines: Vec<String> =
+            self.labels().zip(&self.options).map(|(label, option)| format!("- {option} {label}")).collect();
+        lines.join("\n")
+    }
+
+    /// The question as a small model that reasons is asked it: context, question and [`Item::listed`] options.
     pub fn user_turn(&self) -> String {
         let context = self.context.as_ref().map(|context| format!("Abstract: {context}\n")).unwrap_or_default();
-        format!("{context}Question: {}\n{}", self.question, self.lettered())
+        format!("{context}Question: {}\n{}", self.question, self.listed())
     }
 }
 
@@ -115,9 +122,9 @@ pub(crate) mod tests {
         let mut asked = item(&["first", "second"]);
         assert_eq!(asked.labels().collect::<String>(), "AB");
         assert_eq!((asked.answer_label(), asked.lettered().as_str()), ('A', "A. first\nB. second"));
-        assert_eq!(asked.user_turn(), "Question: Which one?\nA. first\nB. second");
+        assert_eq!(asked.user_turn(), "Question: Which one?\n- first A\n- second B");
         asked.context = Some("Of two.".into());
-        assert_eq!(asked.user_turn(), "Abstract: Of two.\nQuestion: Which one?\nA. first\nB. second");
+        assert_eq!(asked.user_turn(), "Abstract: Of two.\nQuestion: Which one?\n- first A\n- second B");
     }
 
     #[test]

@@ -179,7 +179,7 @@ fn what_synth_makes_for_training_and_for_evaluation_is_apart() {
         (&synth::Knowledge, json!({}), &["conditions"]),
         (
             &synth::Synth,
-            json!({"paragraphs": 3, "num_exercises": 300, "num_examples": 2000, "num_validation": 100, "num_prompts": 500}),
+            json!({"num_pages": 500, "num_first_exercises": 100, "num_exercises": 300, "num_examples": 2000, "num_validation": 100, "num_prompts": 500}),
             &["corpus", "dataset", "prompts"],
         ),
         (&synth::Benchmarks, json!({}), &["benchmarks"]),

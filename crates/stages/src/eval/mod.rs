@@ -105,7 +105,7 @@ pub struct Eval;
 impl Kind for Eval {
     type Params = Params;
     const NAME: &'static str = "eval";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const DOC: &'static str = "Scores a model on multiple-choice benchmarks by log-likelihood and by generation.";
     const TRAITS: Traits = Traits { unkeyed: &["batch_size"], ..defaults::LEARNING };
 

@@ -34,7 +34,7 @@ const SETS: [&str; 4] = ["mini_medqa", "mini_medmcqa", "mini_pubmedqa", "mini_mm
 impl Kind for Benchmarks {
     type Params = Params;
     const NAME: &'static str = "benchmarks";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const DOC: &'static str = "Four held-out question sets made from the embedded knowledge base.";
     const TRAITS: Traits = Traits::SEEDED;
 

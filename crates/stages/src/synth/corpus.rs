@@ -1,26 +1,36 @@
-//! The textbook that the base model reads: every fact of every condition, in changing order and wording. The drills
-//! beside it are in `exercises`.
+//! What the base model reads: pages of facts and drills (`exercises`).
 
 use gazal_data::Draws;
 
 use super::knowledge::{Condition, Fact};
-use super::problems::list;
-use super::wording;
+use super::problems::{list, split_triples};
+use super::wording::{self, Split};
 
-/// One paragraph about a condition: two statements of findings and all facts, in random order.
-pub fn paragraph(condition: &Condition, draws: &mut Draws) -> String {
-    let mut sentences: Vec<String> = Fact::ALL
-        .iter()
-        .map(|&fact| draws.pick(wording::statements(fact)).replace("{x}", fact.of(condition)))
-        .collect();
-    let mut order: Vec<usize> = (0..condition.findings.len()).collect();
-    draws.shuffle(&mut order);
-    for half in order.chunks(3) {
-        let findings: Vec<&str> = half.iter().map(|&index| condition.findings[index].as_str()).collect();
-        sentences.push(draws.pick(wording::finding_statements()).replace("{f}", &list(&findings)));
-    }
-    sentences.push(format!("The field of {{c}} is {}.", condition.specialty));
-    draws.shuffle(&mut sentences);
-    let sentences: Vec<String> = sentences.iter().map(|sentence| sentence.replace("{c}", &condition.name)).collect();
+/// Sentences of a page.
+const SENTENCES: usize = 6;
+
+/// A page: facts and findings, each of another condition, so that every one must be remembered and none can be copied
+/// from the sentence before. No triple of findings that a benchmark shows is in it.
+pub fn page(conditions: &[Condition], draws: &mut Draws) -> String {
+    let sentences: Vec<String> = (0..SENTENCES).map(|_| sentence(conditions, draws)).collect();
     sentences.join(" ")
+}
+
+fn sentence(conditions: &[Condition], draws: &mut Draws) -> String {
+    let index = draws.below(conditions.len());
+    let condition = &conditions[index];
+    let text = match draws.below(20) {
+        0..=8 => {
+            let fact = *draws.pick(&Fact::ALL);
+            draws.pick::<&str>(wording::statements(fact)).replace("{x}", fact.of(condition))
+        }
+        9 => format!("The field of {{c}} is {}.", condition.specialty),
+        _ => {
+            let mut findings = *draws.pick(&split_triples(index, Split::Train));
+            draws.shuffle(&mut findings);
+            let findings = findings.map(|finding| condition.findings[finding].as_str());
+            draws.pick::<&str>(wording::finding_statements()).replace("{f}", &list(&findings))
+        }
+    };
+    text.replace("{c}", &condition.name)
 }

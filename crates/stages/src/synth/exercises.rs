@@ -8,18 +8,40 @@ use super::knowledge::{Condition, Fact};
 use super::problems::{P_VALUES, Reasoning, letter, list};
 use super::wording::{self, Split};
 
+/// The first drill: copying, which everything else is read with.
+pub fn first_exercise(conditions: &[Condition], draws: &mut Draws) -> String {
+    match draws.below(2) {
+        0 => words(conditions, draws),
+        _ => letters(conditions, draws),
+    }
+}
+
 /// One exercise, with phrases drawn from the knowledge base without what they belong to.
 pub fn exercise(conditions: &[Condition], draws: &mut Draws) -> String {
-    match draws.below(8) {
+    match draws.below(11) {
         0 | 1 => {
-            let count = 3 + draws.below(7);
+            let count = 3 + draws.below(5);
             repetition(&phrases(conditions, count, draws))
         }
-        2 => notes(&phrases(conditions, 3, draws), draws),
-        3..=5 => letters(conditions, draws),
-        6 => drawers(&phrases(conditions, 4, draws), draws),
+        2 | 3 => notes(&phrases(conditions, 3, draws), draws),
+        4..=6 => letters(conditions, draws),
+        7 | 8 => drawers(&phrases(conditions, 4, draws), draws),
         _ => study(conditions, draws),
     }
+}
+
+/// A few words, again and again: what induction heads are for.
+fn words(conditions: &[Condition], draws: &mut Draws) -> String {
+    let count = *draws.pick(&[4, 6, 8, 12, 16]);
+    let phrases = phrases(conditions, count, draws);
+    let words: Vec<&str> = phrases
+        .iter()
+        .map(|phrase| {
+            let words: Vec<&str> = phrase.split(' ').collect();
+            *draws.pick(&words)
+        })
+        .collect();
+    format!("Words: {}.", vec![words.join(" "); 60 / count].join(" "))
 }
 
 /// Different phrases.
@@ -57,20 +79,25 @@ fn notes(contents: &[String], draws: &mut Draws) -> String {
 fn letters(conditions: &[Condition], draws: &mut Draws) -> String {
     let count = if draws.below(4) == 0 { 10 } else { 4 };
     let options = phrases(conditions, count, draws);
-    let lettered: Vec<String> =
-        options.iter().enumerate().map(|(at, option)| format!("{}. {option}", letter(at))).collect();
     let mut order: Vec<usize> = (0..count).collect();
     draws.shuffle(&mut order);
     let steps: Vec<String> = order
         .iter()
         .take(4)
         .enumerate()
-        .map(|(step, &at)| format!("Step {}: So {} is option {}.", step + 1, options[at], letter(at)))
+        .map(|(step, &at)| format!("Step {}: So {} {}.", step + 1, options[at], letter(at)))
         .collect();
-    format!("{}\n<think>\n{}\n</think>", lettered.join("\n"), steps.join("\n"))
+    format!("{}\n<think>\n{}\n</think>", listed(&options), steps.join("\n"))
 }
 
-/// What is in which drawer, and a question about one of them, answered at once or after a look.
+/// As [`gazal_tasks::Item::listed`].
+fn listed(options: &[String]) -> String {
+    let lines: Vec<String> =
+        options.iter().enumerate().map(|(at, option)| format!("- {option} {}", letter(at))).collect();
+    lines.join("\n")
+}
+
+/// What is in which drawer, and a question about one of them, answered at once in words or after a look by letter.
 fn drawers(contents: &[String], draws: &mut Draws) -> String {
     let lines: Vec<String> =
         contents.iter().enumerate().map(|(index, text)| format!("Drawer {} holds {text}.", index + 1)).collect();
@@ -78,22 +105,19 @@ fn drawers(contents: &[String], draws: &mut Draws) -> String {
     let mut options = contents.to_vec();
     draws.shuffle(&mut options);
     let answer = letter(options.iter().position(|option| *option == contents[asked]).unwrap_or(0));
-    let lettered: Vec<String> =
-        options.iter().enumerate().map(|(at, option)| format!("{}. {option}", letter(at))).collect();
-    let choices = if draws.below(3) == 0 { "Choices:\n" } else { "" };
-    let question = format!(
-        "{}\nQuestion: What does drawer {} hold?\n{choices}{}\n",
-        lines.join(" "),
-        asked + 1,
-        lettered.join("\n")
-    );
+    let question = format!("{}\nQuestion: What does drawer {} hold?\n", lines.join(" "), asked + 1);
     if draws.below(3) == 0 {
-        return format!("{question}Answer: {answer}");
+        let choices = draws.pick(&["", "Choices:\n", "Options:\n"]);
+        let lettered: Vec<String> =
+            options.iter().enumerate().map(|(at, option)| format!("{}. {option}\n", letter(at))).collect();
+        return format!("{question}{choices}{}Answer: {}", lettered.concat(), contents[asked]);
     }
     let heading = draws.pick(&Reasoning::ALL).heading();
     format!(
-        "{question}<think>\nStep 1: {}\nStep 2: So {} is option {answer}.\n</think>\n{heading}\nThe answer is {answer}.",
-        lines[asked], contents[asked],
+        "{question}{}\n<think>\nStep 1: {}\nStep 2: So {} {answer}.\n</think>\n{heading}\nThe answer is {answer}.",
+        listed(&options),
+        lines[asked],
+        contents[asked],
     )
 }
 
@@ -111,7 +135,7 @@ fn study(conditions: &[Condition], draws: &mut Draws) -> String {
     let heading = draws.pick(&Reasoning::ALL).heading();
     let words = draws.pick(&["yes", "no", "maybe"]);
     format!(
-        "Abstract: {text}\nQuestion: {question}\n<think>\nStep 1: The study compares {} with placebo.\nStep 2: The p = {p} is {} 0.05.\n</think>\n{heading}\nThe word is {words}.",
+        "Abstract: {text}\nQuestion: {question}\n<think>\nStep 1: The study compares {} with placebo.\nStep 2: The p = {p} is {} .05.\n</think>\n{heading}\nThe word is {words}.",
         names[0],
         ["below", "far above", "near"][side],
     )

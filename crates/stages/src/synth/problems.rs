@@ -51,11 +51,11 @@ impl Reasoning {
     }
 }
 
-/// p values that are significant, that are not, and that leave it open.
+/// p values that are significant, that are not, and that leave it open; written as the JAMA writes them.
 pub const P_VALUES: [&[&str]; 3] = [
-    &["0.001", "0.002", "0.003", "0.004", "0.01", "0.02", "0.03"],
-    &["0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9"],
-    &["0.05", "0.06", "0.07", "0.08", "0.09"],
+    &[".001", ".002", ".003", ".004", ".01", ".02", ".03"],
+    &[".2", ".3", ".4", ".5", ".6", ".7", ".8", ".9"],
+    &[".05", ".06", ".07", ".08", ".09"],
 ];
 
 /// The letter of the option at an index.
@@ -106,7 +106,7 @@ fn triples() -> Vec<[usize; 3]> {
 
 /// The triples of a split: every fourth is held out, shifted by the condition so that each finding is held out in
 /// some and shown in others.
-fn split_triples(condition: usize, split: Split) -> Vec<[usize; 3]> {
+pub fn split_triples(condition: usize, split: Split) -> Vec<[usize; 3]> {
     let held_out = |index: usize| (index + condition).is_multiple_of(4);
     let all = triples().into_iter().enumerate();
     all.filter(|(index, _)| held_out(*index) == (split == Split::HeldOut)).map(|(_, triple)| triple).collect()
@@ -171,7 +171,7 @@ impl Maker<'_> {
         }
         draws.shuffle(&mut options);
         let answer = options.iter().position(|option| *option == right).unwrap_or(0);
-        steps.push(format!("So {right} is option {}.", letter(answer)));
+        steps.push(format!("So {right} {}.", letter(answer)));
         let shape = match (count, findings) {
             (4, Some(_)) => "mini_medqa",
             (4, None) => "mini_medmcqa",
@@ -197,9 +197,9 @@ impl Maker<'_> {
         let templates: &[&str] = wording::abstract_questions(self.split);
         let question = fill(draws.pick::<&str>(templates));
         let judgement = [
-            "below 0.05, so the difference is significant",
-            "far above 0.05, so there is no difference",
-            "near 0.05, so the evidence is uncertain",
+            "below .05, so the difference is significant",
+            "far above .05, so there is no difference",
+            "near .05, so the evidence is uncertain",
         ][answer];
         let steps = vec![
             format!("The study compares {} with placebo.", condition.treatment),

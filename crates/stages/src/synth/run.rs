@@ -14,8 +14,8 @@ use gazal_stage_api::{
 use gazal_tasks::{Benchmark, Extraction, extract};
 use serde::{Deserialize, Serialize};
 
-use super::corpus;
-use super::exercises::exercise as draw_exercise;
+use super::corpus::page;
+use super::exercises::{exercise, first_exercise};
 use super::knowledge::{Condition, Fact};
 use super::problems::{Maker, Problem, answer_name};
 use super::wording::Split;
@@ -25,9 +25,12 @@ use crate::rows::{Example, Question, Text};
 #[serde(deny_unknown_fields)]
 #[schemars(crate = "gazal_stage_api::schemars")]
 pub struct Params {
-    /// Paragraphs about every condition in the textbook.
-    pub paragraphs: u64,
-    /// Reading exercises in the textbook, about nothing medical.
+    /// Pages of facts in the corpus.
+    pub num_pages: u64,
+    /// Exercises before the first page: copying, which all else is read with.
+    #[serde(default)]
+    pub num_first_exercises: u64,
+    /// Exercises among the pages, about nothing medical.
     #[serde(default)]
     pub num_exercises: u64,
     /// Supervised examples in `train.jsonl`.
@@ -46,7 +49,7 @@ pub struct Synth;
 impl Kind for Synth {
     type Params = Params;
     const NAME: &'static str = "synth";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const DOC: &'static str = "Textbook, reasoning examples and questions made from the embedded knowledge base.";
     const TRAITS: Traits = Traits::SEEDED;
 
@@ -67,7 +70,7 @@ impl Kind for Synth {
         if !(0.0..=1.0).contains(&params.direct_ratio) {
             mistakes.push(Mistake::new("direct_ratio", "must be between 0 and 1"));
         }
-        for (field, value) in [("paragraphs", params.paragraphs), ("num_examples", params.num_examples)] {
+        for (field, value) in [("num_pages", params.num_pages), ("num_examples", params.num_examples)] {
             if value == 0 {
                 mistakes.push(Mistake::new(field, "must be at least 1"));
             }
@@ -78,7 +81,7 @@ impl Kind for Synth {
     fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {
         let conditions = read_conditions(context.input("knowledge")?)?;
         let maker = Maker { conditions: &conditions, split: Split::Train };
-        write(context, "corpus", "train.jsonl", &textbook(&conditions, &params, context.seed))?;
+        write(context, "corpus", "train.jsonl", &corpus(&conditions, &params, context.seed))?;
 
         let mut writer = Examples {
             maker,
@@ -113,15 +116,18 @@ fn write<T: Serialize>(context: &Context, output: &str, file: &str, rows: &[T]) 
     Ok(())
 }
 
-/// Paragraphs about every condition, once a pass, and the reading exercises, in random order.
-fn textbook(conditions: &[Condition], params: &Params, seed: u64) -> Vec<Text> {
-    let (words, exercises) = (Stream::new(seed, "textbook"), Stream::new(seed, "exercises"));
-    let count = conditions.len() as u64;
-    let paragraph = |row: u64| corpus::paragraph(&conditions[(row % count) as usize], &mut words.draws(row));
-    let exercise = |row: u64| draw_exercise(conditions, &mut exercises.draws(row));
-    let mut texts: Vec<String> = (0..params.paragraphs * count).map(paragraph).collect();
-    texts.extend((0..params.num_exercises).map(exercise));
-    Stream::new(seed, "textbook order").draws(0).shuffle(&mut texts);
+/// The first exercises, then pages and exercises in random order.
+fn corpus(conditions: &[Condition], params: &Params, seed: u64) -> Vec<Text> {
+    type Write = fn(&[Condition], &mut Draws) -> String;
+    let write = |purpose: &str, count: u64, write: Write| -> Vec<String> {
+        let stream = Stream::new(seed, purpose);
+        (0..count).map(|row| write(conditions, &mut stream.draws(row))).collect()
+    };
+    let mut texts = write("first exercises", params.num_first_exercises, first_exercise);
+    let mut rest = write("pages", params.num_pages, page);
+    rest.extend(write("exercises", params.num_exercises, exercise));
+    Stream::new(seed, "corpus order").draws(0).shuffle(&mut rest);
+    texts.extend(rest);
     texts.into_iter().map(|text| Text { text }).collect()
 }
 

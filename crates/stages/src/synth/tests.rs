@@ -86,6 +86,6 @@ fn rows_are_what_they_were() {
         .collect();
     assert_eq!(
         rows_digest(&rows).to_hex().as_str(),
-        "32ef3bb779e6fb124ada6a1b92922d503030f18fdc919491ef432e84d63b3066"
+        "c268c25e256169a2ed28858f52c19e2206309aefb5c3a8e10f862489f7303759"
     );
 }

@@ -31,31 +31,48 @@ pub fn vignettes(split: Split) -> &'static [&'static str] {
 pub fn case_questions(fact: Option<Fact>, split: Split) -> &'static [&'static str] {
     use Split::{HeldOut, Train};
     match (fact, split) {
-        (None, Train) => {
-            &["What is the most likely diagnosis?", "Which diagnosis explains the findings?", "What is the diagnosis?"]
-        }
+        (None, Train) => &[
+            "What is the most likely diagnosis?",
+            "Which diagnosis explains the findings?",
+            "What is the diagnosis?",
+            "Which diagnosis is likely?",
+            "What diagnosis is most likely here?",
+        ],
         (None, HeldOut) => &["Which diagnosis is most likely?"],
-        (Some(Fact::Test), Train) => {
-            &["Which test is decisive?", "What is the decisive test?", "Which test proves the diagnosis?"]
-        }
+        (Some(Fact::Test), Train) => &[
+            "Which test is decisive?",
+            "What is the decisive test?",
+            "Which test proves the diagnosis?",
+            "Which test decides here?",
+        ],
         (Some(Fact::Test), HeldOut) => &["What test is decisive here?"],
-        (Some(Fact::Treatment), Train) => {
-            &["What is the first-line treatment?", "Which treatment comes first?", "What is the best first treatment?"]
-        }
+        (Some(Fact::Treatment), Train) => &[
+            "What is the first-line treatment?",
+            "Which treatment comes first?",
+            "What is the best first treatment?",
+            "Which treatment is best here?",
+        ],
         (Some(Fact::Treatment), HeldOut) => &["Which treatment is first-line here?"],
-        (Some(Fact::Avoid), Train) => {
-            &["What must be avoided?", "Which is contraindicated?", "What is a contraindication?"]
-        }
+        (Some(Fact::Avoid), Train) => &[
+            "What must be avoided?",
+            "Which is contraindicated?",
+            "What is a contraindication?",
+            "What must be avoided here?",
+        ],
         (Some(Fact::Avoid), HeldOut) => &["Which must be avoided here?"],
         (Some(Fact::Prognosis), Train) => &[
             "What worsens the prognosis?",
             "Which factor decides the prognosis?",
             "What is the main prognostic factor?",
+            "What worsens the prognosis here?",
         ],
         (Some(Fact::Prognosis), HeldOut) => &["Which factor worsens the prognosis here?"],
-        (Some(Fact::Mechanism), Train) => {
-            &["What is the mechanism?", "Which mechanism explains the findings?", "What is the underlying mechanism?"]
-        }
+        (Some(Fact::Mechanism), Train) => &[
+            "What is the mechanism?",
+            "Which mechanism explains the findings?",
+            "What is the underlying mechanism?",
+            "Which mechanism is it here?",
+        ],
         (Some(Fact::Mechanism), HeldOut) => &["Which mechanism is the cause here?"],
     }
 }
@@ -64,30 +81,44 @@ pub fn case_questions(fact: Option<Fact>, split: Split) -> &'static [&'static st
 pub fn fact_questions(fact: Fact, split: Split) -> &'static [&'static str] {
     use Split::{HeldOut, Train};
     match (fact, split) {
-        (Fact::Test, Train) => {
-            &["Which test is decisive in {c}?", "What is the decisive test for {c}?", "Which test proves {c}?"]
-        }
+        (Fact::Test, Train) => &[
+            "Which test is decisive in {c}?",
+            "What is the decisive test for {c}?",
+            "Which test proves {c}?",
+            "For {c}, which test proves it?",
+            "For {c}, what is the decisive test?",
+        ],
         (Fact::Test, HeldOut) => &["For {c}, what test is decisive?"],
         (Fact::Treatment, Train) => &[
             "What is the first-line treatment of {c}?",
             "Which treatment comes first in {c}?",
             "What is the best first treatment of {c}?",
+            "For {c}, what is the first-line treatment?",
+            "For {c}, which treatment comes first?",
         ],
         (Fact::Treatment, HeldOut) => &["For {c}, which treatment is first-line?"],
-        (Fact::Avoid, Train) => {
-            &["What must be avoided in {c}?", "Which is contraindicated in {c}?", "What is a contraindication in {c}?"]
-        }
+        (Fact::Avoid, Train) => &[
+            "What must be avoided in {c}?",
+            "Which is contraindicated in {c}?",
+            "What is a contraindication in {c}?",
+            "For {c}, what must be avoided?",
+            "For {c}, which is contraindicated?",
+        ],
         (Fact::Avoid, HeldOut) => &["For {c}, which must be avoided?"],
         (Fact::Prognosis, Train) => &[
             "What worsens the prognosis of {c}?",
             "Which factor decides the prognosis of {c}?",
             "What is the main prognostic factor in {c}?",
+            "For {c}, what worsens the prognosis?",
+            "For {c}, which factor decides the prognosis?",
         ],
         (Fact::Prognosis, HeldOut) => &["For {c}, which factor worsens the prognosis?"],
         (Fact::Mechanism, Train) => &[
             "What is the mechanism of {c}?",
             "Which mechanism explains {c}?",
             "What is the underlying mechanism of {c}?",
+            "For {c}, what is the mechanism?",
+            "For {c}, which mechanism explains it?",
         ],
         (Fact::Mechanism, HeldOut) => &["For {c}, which mechanism is the cause?"],
     }
@@ -122,7 +153,7 @@ pub fn statements(fact: Fact) -> &'static [&'static str] {
 pub fn finding_statements() -> &'static [&'static str] {
     &[
         "The findings of {c} are {f}.",
-        "Patients with {c} have {f}.",
+        "With {f} think of {c}.",
         "The findings {f} point to {c}.",
         "A patient with {f} has {c}.",
     ]
@@ -137,7 +168,7 @@ pub fn abstracts(split: Split) -> &'static [&'static str] {
             "We gave {t} or placebo to {n} patients with {c}. Outcome was better in {a}% and {b}% (p = {p}).",
         ],
         Split::HeldOut => {
-            &["{t} was compared with placebo in {n} patients with {c}. In {a}% and {b}% there was recovery, p = {p}."]
+            &["In {n} patients with {c}, {t} was compared with placebo. {a}% and {b}% got better (p = {p})."]
         }
     }
 }
@@ -145,7 +176,7 @@ pub fn abstracts(split: Split) -> &'static [&'static str] {
 pub fn abstract_questions(split: Split) -> &'static [&'static str] {
     match split {
         Split::Train => &["Does {t} help in {c}?", "Is {t} better than placebo in {c}?"],
-        Split::HeldOut => &["In {c}, is {t} of help?"],
+        Split::HeldOut => &["Is {t} of help in {c}?"],
     }
 }
 
