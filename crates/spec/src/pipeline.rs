@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gazal_stage_api::{DynKind, OutPort, Precision};
 use serde_json::{Map, Value};
 
-use crate::{BackendChoice, Diagnostic, Needs, Place};
+use crate::{BackendChoice, Condition, Diagnostic, Needs, Place, Policy};
 
 #[derive(Clone, Debug)]
 pub struct Pipeline {
@@ -15,6 +15,8 @@ pub struct Pipeline {
     pub stages: Vec<Stage>,
     /// The names of the stages that the file has switched off.
     pub disabled: Vec<String>,
+    /// How many stages of each pool may run at once.
+    pub pools: BTreeMap<String, u32>,
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -34,6 +36,15 @@ pub struct Stage {
     pub backend: BackendChoice,
     pub precision: Precision,
     pub needs: Needs,
+    pub policy: Policy,
+    /// All must hold, or the stage is left out.
+    pub when: Vec<Condition>,
+    /// All must hold, or the stage has failed: those about other stages before it runs, those about itself after it.
+    pub gates: Vec<Condition>,
+    /// The stage that serves this one while it runs.
+    pub service: Option<usize>,
+    /// It serves another and never runs by itself.
+    pub is_service: bool,
     /// Where the file says it: "" for the stage itself, `kind`, `seed`, `params.beta`, `inputs.model`, … What the
     /// command line says has no place.
     pub places: BTreeMap<String, Place>,

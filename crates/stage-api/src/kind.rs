@@ -13,6 +13,8 @@ pub struct Traits {
     pub computes: bool,
     /// May open network connections.
     pub network: bool,
+    /// Its program can serve another stage as long as that runs; see `service` of a stage.
+    pub serves: bool,
     /// Parameters that may change records only; left out of the key.
     pub unkeyed: &'static [&'static str],
     /// Parameters that are paths (strings or lists of glob patterns), relative to the pipeline file; the key
@@ -25,7 +27,15 @@ pub struct Traits {
 impl Traits {
     /// A pure function of parameters and inputs.
     pub const PLAIN: Traits =
-        Traits { seeded: false, computes: false, network: false, unkeyed: &[], paths: &[], numerics: "" };
+        Traits {
+        seeded: false,
+        computes: false,
+        network: false,
+        serves: false,
+        unkeyed: &[],
+        paths: &[],
+        numerics: "",
+    };
     /// Depends on the seed too.
     pub const SEEDED: Traits = Traits { seeded: true, ..Traits::PLAIN };
 }

@@ -40,7 +40,7 @@ impl Kind for Make {
     const REVISION: u32 = 1;
     const DOC: &'static str = "one row";
     const TRAITS: Traits =
-        Traits { seeded: true, computes: false, network: false, unkeyed: &["logging_steps"], paths: &[], numerics: "" };
+        Traits { unkeyed: &["logging_steps"], ..Traits::SEEDED };
 
     fn inputs(&self, _: &MakeParams, _: &Declared) -> Vec<InPort> {
         Vec::new()
@@ -74,7 +74,7 @@ impl Kind for Join {
     const REVISION: u32 = 1;
     const DOC: &'static str = "its inputs together";
     const TRAITS: Traits =
-        Traits { seeded: false, computes: false, network: false, unkeyed: &[], paths: &[], numerics: "" };
+        Traits::PLAIN;
 
     fn inputs(&self, _: &JoinParams, _: &Declared) -> Vec<InPort> {
         vec![InPort::many("parts", PortType::Dataset, "")]
@@ -128,7 +128,7 @@ impl Kind for Compute {
     const REVISION: u32 = 1;
     const DOC: &'static str = "its backend";
     const TRAITS: Traits =
-        Traits { seeded: false, computes: true, network: false, unkeyed: &[], paths: &[], numerics: "toy 1" };
+        Traits { computes: true, numerics: "toy 1", ..Traits::PLAIN };
 
     fn inputs(&self, _: &Nothing, _: &Declared) -> Vec<InPort> {
         vec![InPort::optional("data", PortType::Dataset, "")]
@@ -153,7 +153,7 @@ impl Kind for Later {
     const REVISION: u32 = 1;
     const DOC: &'static str = "not yet";
     const TRAITS: Traits =
-        Traits { seeded: false, computes: false, network: false, unkeyed: &[], paths: &[], numerics: "" };
+        Traits::PLAIN;
 
     fn inputs(&self, _: &Nothing, _: &Declared) -> Vec<InPort> {
         Vec::new()
@@ -187,7 +187,7 @@ impl Kind for Touch {
     const REVISION: u32 = 1;
     const DOC: &'static str = "changes its source";
     const TRAITS: Traits =
-        Traits { seeded: false, computes: false, network: false, unkeyed: &[], paths: &["path"], numerics: "" };
+        Traits { paths: &["path"], ..Traits::PLAIN };
 
     fn inputs(&self, _: &TouchParams, _: &Declared) -> Vec<InPort> {
         Vec::new()
