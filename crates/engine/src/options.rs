@@ -14,7 +14,9 @@ pub struct Options<'a> {
     pub store: Store,
     /// The pipeline file, absolute; paths in it start at its folder.
     pub file: PathBuf,
-    /// Stages to bring up to date, with all that they need, in the pipeline's order.
+    /// Stages that were asked for, in the pipeline's order: their results must be there afterwards.
+    pub targets: Vec<usize>,
+    /// The targets with all that they need, in the pipeline's order.
     pub selected: Vec<usize>,
     /// Stages among them to run though their results are there.
     pub force: Vec<usize>,
@@ -22,6 +24,12 @@ pub struct Options<'a> {
     pub jobs: usize,
     /// CPU slots; also what a computing stage takes when it does not say.
     pub threads: u32,
+    /// What stages that say how much memory they need may take together, in bytes.
+    pub memory: u64,
+    /// How many CUDA devices there are.
+    pub gpus: usize,
+    /// Start nothing more after a failure.
+    pub fail_fast: bool,
     /// The backend behind `auto`; asked at most when a stage says `auto`.
     pub auto: &'a dyn Fn() -> Backend,
     /// Whether this program on this machine can compute there; asked only when something must run.
@@ -39,6 +47,12 @@ pub struct Requested {
     pub set: Vec<(String, String)>,
     pub backend: Vec<(Option<String>, String)>,
     pub targets: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub until: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub single: bool,
 }
 
 impl Options<'_> {

@@ -2,7 +2,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::{Context, Declared, InPort, JsonSchema, OutPort, Problem, StageError, params};
+use crate::{Context, Declared, InPort, JsonSchema, OutPort, Problem, Server, StageError, params};
 
 /// What the engine must know of a kind before it runs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,6 +72,14 @@ pub trait Kind: Send + Sync + 'static {
     /// # Errors
     /// [`StageError::Cancelled`] after a checkpoint when the context says so; everything else fails the stage.
     fn run(&self, params: Self::Params, context: &mut Context) -> Result<(), StageError>;
+
+    /// Begins to serve another stage, for kinds whose traits say that they do; returns when it can be asked.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    fn serve(&self, _params: Self::Params, _context: &mut Context) -> Result<Box<dyn Server>, StageError> {
+        Err(StageError::failed(format!("the kind `{}` does not serve", Self::NAME)))
+    }
 }
 
 /// [`Kind`] with its parameter type erased: tables in, problems out.
@@ -90,6 +98,7 @@ pub trait DynKind: Send + Sync {
     fn outputs(&self, table: &Map<String, Value>, declared: &Declared) -> Result<Vec<OutPort>, Problem>;
     fn unavailable(&self, table: &Map<String, Value>) -> Option<String>;
     fn run(&self, table: &Map<String, Value>, context: &mut Context) -> Result<(), StageError>;
+    fn serve(&self, table: &Map<String, Value>, context: &mut Context) -> Result<Box<dyn Server>, StageError>;
 }
 
 impl<K: Kind> DynKind for K {
@@ -141,9 +150,16 @@ impl<K: Kind> DynKind for K {
     }
 
     fn run(&self, table: &Map<String, Value>, context: &mut Context) -> Result<(), StageError> {
-        let parsed = params::parse(table).map_err(|problem| StageError::Params(problem.field, problem.message))?;
-        Kind::run(self, parsed, context)
+        Kind::run(self, parsed::<K>(table)?, context)
     }
+
+    fn serve(&self, table: &Map<String, Value>, context: &mut Context) -> Result<Box<dyn Server>, StageError> {
+        Kind::serve(self, parsed::<K>(table)?, context)
+    }
+}
+
+fn parsed<K: Kind>(table: &Map<String, Value>) -> Result<K::Params, StageError> {
+    params::parse(table).map_err(|problem| StageError::Params(problem.field, problem.message))
 }
 
 /// The kinds that a binary knows, in the order in which they were given.

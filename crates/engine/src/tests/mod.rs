@@ -7,12 +7,12 @@ mod toys;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use gazal_spec::{Overrides, Pipeline, Source};
+use gazal_spec::{Overrides, Pipeline, Source, Wanted};
 use gazal_stage_api::{Backend, Kinds};
 use gazal_store::Store;
 
@@ -25,7 +25,10 @@ use crate::{
 struct Space {
     dir: tempfile::TempDir,
     kinds: Kinds,
+    /// Stages on the command line.
+    words: Vec<&'static str>,
     force: Vec<&'static str>,
+    fail_fast: bool,
     threads: u32,
     cancel: CancelToken,
 }
@@ -43,7 +46,15 @@ struct Told {
 impl Space {
     fn new() -> Space {
         let dir = tempfile::tempdir().unwrap();
-        Space { dir, kinds: toys::kinds(), force: Vec::new(), threads: 4, cancel: CancelToken::default() }
+        Space {
+            dir,
+            kinds: toys::kinds(),
+            words: Vec::new(),
+            force: Vec::new(),
+            fail_fast: false,
+            threads: 4,
+            cancel: CancelToken::default(),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -65,6 +76,8 @@ impl Space {
 
     fn with<T>(&self, pipeline: &Pipeline, with: impl FnOnce(&Options) -> T) -> T {
         let force = self.force.iter().flat_map(|name| pipeline.find(name).unwrap()).collect();
+        let words: Vec<String> = self.words.iter().map(ToString::to_string).collect();
+        let selected = pipeline.select(&Wanted::words(&words)).unwrap();
         let device_check = |backend: Backend| match backend {
             Backend::Cpu | Backend::Wgpu(_) => Ok(()),
             Backend::Cuda(_) => Err("no CUDA here".to_string()),
@@ -72,10 +85,14 @@ impl Space {
         with(&Options {
             store: self.store(),
             file: self.path("p.toml"),
-            selected: pipeline.select(&[]).unwrap(),
+            targets: selected.targets,
+            selected: selected.all,
             force,
             jobs: 8,
             threads: self.threads,
+            memory: 1 << 30,
+            gpus: 0,
+            fail_fast: self.fail_fast,
             auto: &|| Backend::Cpu,
             device_check: &device_check,
             launcher: &Threads { kinds: self.kinds.clone() },
@@ -140,8 +157,8 @@ struct ThreadJob {
 }
 
 impl Launcher for Threads {
-    fn launch(&self, request: &Request, log: &Path, sink: Sink) -> Result<Box<dyn Job>, EngineError> {
-        fs::write(log, "").unwrap();
+    fn launch(&self, request: &Request, sink: Sink) -> Result<Box<dyn Job>, EngineError> {
+        fs::write(&request.log, "").unwrap();
         let cancelled = Arc::new(AtomicBool::new(false));
         let (request, kinds, flag) = (request.clone(), self.kinds.clone(), Arc::clone(&cancelled));
         let thread = thread::spawn(move || {
