@@ -106,11 +106,7 @@ impl Action<'_> {
     }
 
     /// Starts the stage that serves this one, if there is one.
-    fn serve(
-        &self,
-        tell: &mut dyn FnMut(Said),
-        cancelled: &dyn Fn() -> bool,
-    ) -> Result<Option<Box<dyn Server>>, Said> {
+    fn serve(&self, tell: &mut dyn FnMut(Said), cancelled: &dyn Fn() -> bool) -> Result<Option<Box<dyn Server>>, Said> {
         let Some(request) = &self.request.service else { return Ok(None) };
         let Some(kind) = self.kinds.get(&request.manifest.kind) else {
             return Err(Said::Failed(format!("this program has no stage kind `{}`", request.manifest.kind)));

@@ -70,7 +70,8 @@ impl<'a> History<'a> {
         whole.inputs.extend(ports.map(|port| (port.to_string(), Vec::new())));
         let past = self.past();
         let alike = past.bare.get(&bare(&whole)).into_iter().flatten();
-        alike.map(|key| &past.deeds[key].manifest).any(|past| draft.likened(past) == draft.manifest)
+        let fits = |key: &&Digest| draft.likened(&past.deeds[*key].manifest) == draft.manifest;
+        alike.filter(fits).any(|key| matches!(self.store.hit(key), Ok(Some(_))))
     }
 
     /// The past action to compare with: the stage's last one in this pipeline, else that of the same kind with the

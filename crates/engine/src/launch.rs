@@ -75,7 +75,8 @@ impl ProcessLauncher {
     }
 
     fn spawn(&self, trade: Trade, request: &Request) -> Result<Worker, EngineError> {
-        let log = OpenOptions::new().create(true).append(true).open(&request.log).map_err(EngineError::io(&request.log))?;
+        let log =
+            OpenOptions::new().create(true).append(true).open(&request.log).map_err(EngineError::io(&request.log))?;
         let mut child = Command::new(&self.program)
             .arg("worker")
             .current_dir(&request.base)

@@ -20,7 +20,9 @@ impl Metrics<'_> {
     pub fn refusal(&self, condition: &Condition) -> Option<String> {
         let Bound { metric, plus } = &condition.right;
         let right = match metric {
-            Some(metric) => self.values(metric).and_then(|values| values.first().map(|(_, value)| *value).ok_or_else(String::new)),
+            Some(metric) => {
+                self.values(metric).and_then(|values| values.first().map(|(_, value)| *value).ok_or_else(String::new))
+            }
             None => Ok(0.0),
         };
         let (left, right) = match (self.values(&condition.left), right) {
@@ -33,18 +35,25 @@ impl Metrics<'_> {
 
     /// Stage and value, point by point.
     fn values(&self, metric: &Metric) -> Result<Vec<(&str, f64)>, String> {
-        metric.stages.iter().map(|&stage| Ok((self.pipeline.stages[stage].name.as_str(), self.value(stage, metric)?))).collect()
+        metric
+            .stages
+            .iter()
+            .map(|&stage| Ok((self.pipeline.stages[stage].name.as_str(), self.value(stage, metric)?)))
+            .collect()
     }
 
     fn value(&self, stage: usize, metric: &Metric) -> Result<f64, String> {
         let name = &self.pipeline.stages[stage].name;
         let receipt = self.receipts[stage].as_ref().ok_or_else(|| format!("`{name}` has no result"))?;
-        let output = receipt.outputs.get(&metric.output).ok_or_else(|| format!("`{name}` has no `{}`", metric.output))?;
+        let output =
+            receipt.outputs.get(&metric.output).ok_or_else(|| format!("`{name}` has no `{}`", metric.output))?;
         let folder = self.store.view(&output.artifact).map_err(|error| error.to_string())?;
         let text = std::fs::read(folder.join(FILE)).map_err(|error| format!("{FILE} of `{name}`: {error}"))?;
         let all: Value = serde_json::from_slice(&text).map_err(|error| format!("{FILE} of `{name}`: {error}"))?;
         let found = metric.path.iter().try_fold(&all, |table, step| table.get(step)).and_then(Value::as_f64);
-        found.ok_or_else(|| format!("{FILE} of `{name}` has no number `{}`; it has {}", metric.path.join("."), known(&all)))
+        found.ok_or_else(|| {
+            format!("{FILE} of `{name}` has no number `{}`; it has {}", metric.path.join("."), known(&all))
+        })
     }
 }
 

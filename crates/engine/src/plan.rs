@@ -222,7 +222,9 @@ impl Looker<'_> {
     fn open(&self, look: &mut Look) -> bool {
         let mut opened = false;
         for &index in &self.options.selected {
-            let runs = |from: usize| look.want[from] != Want::No && !matches!(look.standing[from], Standing::Here | Standing::Deep);
+            let runs = |from: usize| {
+                look.want[from] != Want::No && !matches!(look.standing[from], Standing::Here | Standing::Deep)
+            };
             let lost = match look.standing[index] {
                 Standing::Thin => look.want[index] == Want::Yes,
                 // What it reads is made after all: then that decides.
@@ -259,7 +261,10 @@ impl Look {
 
     /// Whether it will run for certain as far as it goes itself.
     pub fn must_run(&self, index: usize) -> bool {
-        self.want[index] == Want::Yes && !self.is_done(index) && self.left_out[index].is_none() && self.keys[index].is_some()
+        self.want[index] == Want::Yes
+            && !self.is_done(index)
+            && self.left_out[index].is_none()
+            && self.keys[index].is_some()
     }
 
     fn plan(&self, pipeline: &Pipeline, options: &Options) -> Plan {

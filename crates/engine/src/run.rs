@@ -52,7 +52,12 @@ pub fn run(
 
 /// What would make a stage that must run fail for certain, said before anything runs.
 fn obstacles(pipeline: &Pipeline, options: &Options, look: &Look) -> Vec<Mistake> {
-    options.selected.iter().filter(|&&index| look.must_run(index)).filter_map(|&index| obstacle(pipeline, options, look, index)).collect()
+    options
+        .selected
+        .iter()
+        .filter(|&&index| look.must_run(index))
+        .filter_map(|&index| obstacle(pipeline, options, look, index))
+        .collect()
 }
 
 fn obstacle(pipeline: &Pipeline, options: &Options, look: &Look, index: usize) -> Option<Mistake> {
@@ -147,9 +152,12 @@ impl<'a> Runner<'a> {
                 self.start_ready()?;
             }
             self.retire();
-            let resting = self.may_start() && !self.ready.is_empty();
-            if self.running.is_empty() && !resting {
+            let more = self.may_start() && !(self.ready.is_empty() && self.due.is_empty());
+            if self.running.is_empty() && !more {
                 break;
+            }
+            if !self.due.is_empty() {
+                continue;
             }
             match self.reports.recv_timeout(TICK) {
                 Ok((index, report)) => self.hear(index, report)?,
@@ -388,7 +396,9 @@ impl<'a> Runner<'a> {
         if let Some(obstacle) = obstacle(self.pipeline, self.options, &self.look, index) {
             return self.finish(index, Outcome::Failed, Some(obstacle.message));
         }
-        let (State::Ready(ready), Some(prepared)) = (&self.states[index], &self.look.prepared[index]) else { return Ok(()) };
+        let (State::Ready(ready), Some(prepared)) = (&self.states[index], &self.look.prepared[index]) else {
+            return Ok(());
+        };
         let (manifest, tried) = (ready.manifest.clone(), ready.tried);
         let Some(claim) = self.free.claim(&Demand::of(stage, prepared.device, self.options)) else { return Ok(()) };
         let Some(mut request) = self.known().request(index, manifest.clone(), self.options) else { return Ok(()) };
@@ -422,7 +432,13 @@ impl<'a> Runner<'a> {
                 Stop::Now => End::Killed,
                 _ if over.is_some_and(|over| over > GRACE) => End::Killed,
                 Stop::Checkpoint => End::Asked,
-                Stop::No => if over.is_some() { End::Asked } else { End::Open },
+                Stop::No => {
+                    if over.is_some() {
+                        End::Asked
+                    } else {
+                        End::Open
+                    }
+                }
             };
             if wanted >= End::Asked && running.end == End::Open {
                 running.job.cancel();

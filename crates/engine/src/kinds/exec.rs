@@ -49,8 +49,7 @@ impl Kind for Exec {
     const NAME: &'static str = "exec";
     const REVISION: u32 = 1;
     const DOC: &'static str = "any program: $GAZAL_INPUT_<port>, $GAZAL_OUTPUT_<name>";
-    const TRAITS: Traits =
-        Traits { network: true, serves: true, paths: &["sources"], ..Traits::PLAIN };
+    const TRAITS: Traits = Traits { network: true, serves: true, paths: &["sources"], ..Traits::PLAIN };
 
     fn inputs(&self, _: &ExecParams, declared: &Declared) -> Vec<InPort> {
         let port = |name: &String| InPort { name: name.clone(), accepts: None, arity: Arity::Any, doc: "a folder" };
@@ -118,7 +117,10 @@ impl Serving {
                 return Err(StageError::Cancelled);
             }
             if began.elapsed() > COMING_UP {
-                let message = format!("the service `{program}` did not listen on $GAZAL_PORT ({port}) of 127.0.0.1 within {} s", COMING_UP.as_secs());
+                let message = format!(
+                    "the service `{program}` did not listen on $GAZAL_PORT ({port}) of 127.0.0.1 within {} s",
+                    COMING_UP.as_secs()
+                );
                 return Err(StageError::failed(message));
             }
             thread::sleep(Duration::from_millis(20));

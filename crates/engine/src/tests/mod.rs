@@ -3,6 +3,8 @@
 
 mod planning;
 mod running;
+mod shape;
+mod thin;
 mod toys;
 
 use std::collections::BTreeMap;
@@ -38,6 +40,8 @@ struct Told {
     summary: Summary,
     outcomes: BTreeMap<String, Outcome>,
     errors: BTreeMap<String, String>,
+    /// How often each stage was tried again.
+    retries: BTreeMap<String, u32>,
     causes: BTreeMap<String, Vec<Cause>>,
     /// Stages that ran at once, at most.
     most: usize,
@@ -113,12 +117,17 @@ impl Space {
     fn try_run(&self, text: &str) -> Result<Told, EngineError> {
         let pipeline = self.load(text);
         let (mut outcomes, mut errors, mut causes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let (mut now, mut most) = (0, 0);
+        let (mut now, mut most, mut retries) = (0_usize, 0, BTreeMap::new());
         let mut observer = |event: &RunEvent| match event.clone() {
             RunEvent::Stage { name, state, error, .. } => {
-                now -= usize::from(matches!(state, Outcome::Ran | Outcome::Failed | Outcome::Interrupted));
+                let ended = matches!(state, Outcome::Ran | Outcome::Failed | Outcome::Interrupted);
+                now = now.saturating_sub(usize::from(ended));
                 outcomes.insert(name.clone(), state);
                 errors.extend(error.map(|error| (name, error)));
+            }
+            RunEvent::Retry { name, .. } => {
+                now -= 1;
+                *retries.entry(name).or_default() += 1;
             }
             RunEvent::Start { name, causes: why, .. } => {
                 now += 1;
@@ -128,7 +137,7 @@ impl Space {
             _ => {}
         };
         let summary = self.with(&pipeline, |options| crate::run(&pipeline, options, &mut observer))?;
-        Ok(Told { summary, outcomes, errors, causes, most })
+        Ok(Told { summary, outcomes, errors, retries, causes, most })
     }
 
     /// The text of a stage's only file.
