@@ -73,7 +73,8 @@ impl Manifest {
     }
 }
 
-fn flatten(name: &str, value: Value, into: &mut BTreeMap<String, Value>) {
+/// Puts every scalar and list of nested tables under its dotted name.
+pub(crate) fn flatten(name: &str, value: Value, into: &mut BTreeMap<String, Value>) {
     match value {
         Value::Object(table) => {
             for (inner, value) in table {

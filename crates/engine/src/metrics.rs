@@ -1,8 +1,12 @@
 //! Conditions on what stages have measured: gates and `when`.
 
+use std::collections::BTreeMap;
+
 use gazal_spec::{Bound, Condition, Metric, Pipeline};
-use gazal_store::{Receipt, Store};
+use gazal_store::{Artifact, Receipt, Store};
 use serde_json::Value;
+
+use crate::manifest::flatten;
 
 /// Where a stage of type `metrics` says what it measured: `{task: {metric: number}}`.
 const FILE: &str = "metrics.json";
@@ -47,9 +51,7 @@ impl Metrics<'_> {
         let receipt = self.receipts[stage].as_ref().ok_or_else(|| format!("`{name}` has no result"))?;
         let output =
             receipt.outputs.get(&metric.output).ok_or_else(|| format!("`{name}` has no `{}`", metric.output))?;
-        let folder = self.store.view(&output.artifact).map_err(|error| error.to_string())?;
-        let text = std::fs::read(folder.join(FILE)).map_err(|error| format!("{FILE} of `{name}`: {error}"))?;
-        let all: Value = serde_json::from_slice(&text).map_err(|error| format!("{FILE} of `{name}`: {error}"))?;
+        let all = read(self.store, &output.artifact).map_err(|error| format!("{FILE} of `{name}`: {error}"))?;
         let found = metric.path.iter().try_fold(&all, |table, step| table.get(step)).and_then(Value::as_f64);
         found.ok_or_else(|| {
             format!("{FILE} of `{name}` has no number `{}`; it has {}", metric.path.join("."), known(&all))
@@ -57,22 +59,16 @@ impl Metrics<'_> {
     }
 }
 
-/// The names of all numbers, to choose from.
-fn known(all: &Value) -> String {
-    let mut names = Vec::new();
-    collect(all, "", &mut names);
-    names.join(", ")
+/// What an artifact of type `metrics` says; why not, for people.
+pub(crate) fn read(store: &Store, artifact: &Artifact) -> Result<Value, String> {
+    let folder = store.view(artifact).map_err(|error| error.to_string())?;
+    let text = std::fs::read(folder.join(FILE)).map_err(|error| error.to_string())?;
+    serde_json::from_slice(&text).map_err(|error| error.to_string())
 }
 
-fn collect(value: &Value, name: &str, names: &mut Vec<String>) {
-    match value {
-        Value::Object(table) => {
-            for (step, value) in table {
-                let dotted = if name.is_empty() { step.clone() } else { format!("{name}.{step}") };
-                collect(value, &dotted, names);
-            }
-        }
-        Value::Number(_) => names.push(name.to_string()),
-        _ => {}
-    }
+/// The names of all numbers, to choose from.
+fn known(all: &Value) -> String {
+    let mut names = BTreeMap::new();
+    flatten("", all.clone(), &mut names);
+    names.into_keys().collect::<Vec<_>>().join(", ")
 }

@@ -7,7 +7,7 @@ use gazal_stage_api::{Backend, DeviceRequest};
 use gazal_store::Store;
 use serde::{Deserialize, Serialize};
 
-use crate::{CancelToken, Launcher};
+use crate::{CancelToken, Launcher, Plan};
 
 /// How to plan and run a pipeline.
 pub struct Options<'a> {
@@ -18,6 +18,10 @@ pub struct Options<'a> {
     pub targets: Vec<usize>,
     /// The targets with all that they need, in the pipeline's order.
     pub selected: Vec<usize>,
+    /// Run no stage but the targets.
+    pub single: bool,
+    /// What a plan said: where the world has moved since, nothing runs.
+    pub expected: Option<Plan>,
     /// Stages among them to run though their results are there.
     pub force: Vec<usize>,
     /// Stages that run at once, at most.

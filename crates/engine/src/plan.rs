@@ -47,6 +47,38 @@ pub struct Plan {
     pub stages: Vec<Planned>,
 }
 
+impl Plan {
+    /// Where another plan says something else: stage by stage, for people. Causes and estimates may differ.
+    pub fn moved(&self, now: &Plan) -> Vec<String> {
+        let said = |plan: &Plan, name: &str| {
+            plan.stages.iter().find(|stage| stage.name == name).map(|stage| (stage.state, stage.key))
+        };
+        let others = now.stages.iter().filter(|stage| said(self, &stage.name).is_none());
+        let names = self.stages.iter().chain(others).map(|stage| stage.name.as_str());
+        let told = |found: Option<(PlanState, Option<Digest>)>| match found {
+            Some((state, Some(key))) => format!("{} {}", state.name(), key.short()),
+            Some((state, None)) => state.name().to_string(),
+            None => "not planned".to_string(),
+        };
+        let pairs = names.map(|name| (name, said(self, name), said(now, name)));
+        pairs
+            .filter(|(_, was, now)| was != now)
+            .map(|(name, was, now)| format!("`{name}` was {}, is {}", told(was), told(now)))
+            .collect()
+    }
+}
+
+impl PlanState {
+    pub fn name(self) -> &'static str {
+        match self {
+            PlanState::Hit => "hit",
+            PlanState::Run => "run",
+            PlanState::Maybe => "maybe",
+            PlanState::Skip => "skip",
+        }
+    }
+}
+
 /// Plans the selected stages.
 ///
 /// # Errors
@@ -267,7 +299,7 @@ impl Look {
             && self.keys[index].is_some()
     }
 
-    fn plan(&self, pipeline: &Pipeline, options: &Options) -> Plan {
+    pub fn plan(&self, pipeline: &Pipeline, options: &Options) -> Plan {
         let history = History::new(&options.store, &options.file);
         let part = |index: &&usize| !pipeline.stages[**index].is_service && !self.is_spare(**index);
         let stages = options.selected.iter().filter(part);

@@ -42,6 +42,12 @@ pub fn run(
     observer: &mut dyn FnMut(&RunEvent),
 ) -> Result<Summary, EngineError> {
     let look = plan::look(pipeline, options)?;
+    if let Some(expected) = &options.expected {
+        let moved = expected.moved(&look.plan(pipeline, options));
+        if !moved.is_empty() {
+            return Err(EngineError::Stale(moved));
+        }
+    }
     let obstacles = obstacles(pipeline, options, &look);
     if !obstacles.is_empty() {
         return Err(EngineError::Wrong(obstacles));
@@ -52,12 +58,17 @@ pub fn run(
 
 /// What would make a stage that must run fail for certain, said before anything runs.
 fn obstacles(pipeline: &Pipeline, options: &Options, look: &Look) -> Vec<Mistake> {
-    options
-        .selected
-        .iter()
-        .filter(|&&index| look.must_run(index))
-        .filter_map(|&index| obstacle(pipeline, options, look, index))
-        .collect()
+    let mut found = Vec::new();
+    for &index in &options.selected {
+        let other = options.single && !options.targets.contains(&index);
+        if other && !look.is_done(index) && !look.is_spare(index) {
+            let message = "it would have to run first, and `--single` runs nothing but the named stages";
+            found.push(mistake(&pipeline.stages[index], "", message));
+        } else if look.must_run(index) {
+            found.extend(obstacle(pipeline, options, look, index));
+        }
+    }
+    found
 }
 
 fn obstacle(pipeline: &Pipeline, options: &Options, look: &Look, index: usize) -> Option<Mistake> {

@@ -26,8 +26,7 @@ pub struct Traits {
 
 impl Traits {
     /// A pure function of parameters and inputs.
-    pub const PLAIN: Traits =
-        Traits {
+    pub const PLAIN: Traits = Traits {
         seeded: false,
         computes: false,
         network: false,
