@@ -13,7 +13,7 @@ pub(crate) fn explain(app: &App, args: &Args, which: &Which, out: &mut Out) -> R
         return explain_run(args, id, &which.words, out);
     }
     let workspace = Workspace::open(app, args, which)?;
-    let wanted = workspace.find(&workspace.targets)?;
+    let wanted = workspace.select()?.targets;
     let store = open_store(args)?;
     let told =
         workspace.with_options(store, &[], |options| gazal_engine::explain(&workspace.pipeline, options, &wanted))?;
@@ -36,6 +36,12 @@ fn show(explanation: &Explanation, out: &mut Out) {
         (PlanState::Run, _) => {
             out.line(format!("{} will run, because", planned.name));
             list(&planned.causes, out);
+        }
+        (PlanState::Skip, _) => {
+            out.line(format!(
+                "{} is left out: its `when` does not hold, or that of a stage that it needs",
+                planned.name
+            ));
         }
         (PlanState::Maybe, _) => {
             out.line(format!("{} will run unless what it reads comes out as before:", planned.name));

@@ -70,7 +70,7 @@ fn from_file(
         let help = found.iter().map(|&index| names[index].as_str()).collect::<Vec<_>>().join(", ");
         return Err(Failure::wrong(format!("`{stage}` has several points"), &help));
     };
-    workspace.targets = vec![names[index].clone()];
+    workspace.requested.targets = vec![names[index].clone()];
     let plan =
         workspace.with_options(store.clone(), &[], |options| gazal_engine::plan(&workspace.pipeline, options))?;
     let planned = plan.stages.into_iter().find(|planned| planned.name == names[index]);

@@ -11,7 +11,7 @@ use crate::workspace::Workspace;
 
 pub(crate) fn graph(app: &App, args: &Args, verb: &GraphArgs, out: &mut Out) -> Result<Exit, Failure> {
     let workspace = Workspace::open(app, args, &verb.which)?;
-    let selected = workspace.select(&workspace.targets)?;
+    let selected = workspace.select()?.all;
     if out.json {
         out.json_line(&as_json(&workspace.pipeline, &selected));
         return Ok(Exit::Done);

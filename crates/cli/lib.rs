@@ -6,7 +6,9 @@
 mod args;
 mod cache;
 mod check;
+mod complete;
 mod devices;
+mod diff;
 mod explain;
 mod failure;
 mod get;
@@ -14,12 +16,17 @@ mod graph;
 mod init;
 mod kinds;
 mod log;
+mod machine;
 mod out;
 mod plan;
+mod plan_file;
 mod progress;
 mod report;
 mod run;
+mod runs;
 mod status;
+mod trace;
+mod watch;
 mod words;
 mod workspace;
 
@@ -29,7 +36,7 @@ use clap::Parser;
 use gazal_engine::kinds::builtin;
 use gazal_stage_api::Kinds;
 
-use args::{Args, CacheVerb, Verb};
+use args::{Args, CacheVerb, RunsVerb, Verb};
 pub use devices::{DeviceReport, Devices};
 pub use failure::Exit;
 use failure::Failure;
@@ -78,6 +85,9 @@ impl App {
         match &args.verb {
             Verb::Run(verb) => run::run(self, args, verb, out),
             Verb::Plan(verb) => plan::plan(self, args, verb, out),
+            Verb::Watch(verb) => watch::watch(self, args, verb, out),
+            Verb::Diff { a, b } => diff::diff(args, a, b, out),
+            Verb::Runs { verb: RunsVerb::Ls } => runs::list(args, out),
             Verb::Check(which) => check::check(self, args, which, out),
             Verb::Explain(which) => explain::explain(self, args, which, out),
             Verb::Graph(verb) => graph::graph(self, args, verb, out),
@@ -93,6 +103,8 @@ impl App {
             Verb::Init { folder } => init::init(folder, out),
             Verb::Cache { verb: CacheVerb::Ls } => cache::list(args, out),
             Verb::Cache { verb: CacheVerb::Verify } => cache::verify(args, out),
+            Verb::Completions { shell } => complete::completions(*shell),
+            Verb::Man => complete::manual(),
             Verb::Worker => Ok(if gazal_engine::worker_main(&self.kinds) { Exit::Done } else { Exit::Failed }),
             Verb::Probe { backend } => devices::probe(&self.devices, backend, out),
         }

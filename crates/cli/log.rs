@@ -18,7 +18,8 @@ pub(crate) fn log(app: &App, args: &Args, which: &Which, out: &mut Out) -> Resul
         Some(id) => (vec![store.run(id)?], which.words.clone()),
         None => {
             let workspace = Workspace::from_words(app, which)?;
-            let names = if workspace.targets.is_empty() { Vec::new() } else { workspace.find(&workspace.targets)? };
+            let named = !workspace.requested.targets.is_empty();
+            let names = if named { workspace.select()?.targets } else { Vec::new() };
             let names = names.into_iter().map(|index| workspace.pipeline.stages[index].name.clone()).collect();
             (runs_of(&store, &workspace)?, names)
         }

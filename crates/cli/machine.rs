@@ -16,13 +16,19 @@ fn total(meminfo: &str) -> Option<u64> {
 pub(crate) fn gpus() -> usize {
     match std::env::var("CUDA_VISIBLE_DEVICES") {
         Ok(named) => named.split(',').map(str::trim).take_while(|name| !name.is_empty() && *name != "-1").count(),
-        Err(_) => std::fs::read_dir("/dev").into_iter().flatten().flatten().filter(|entry| is_gpu(&entry.file_name().to_string_lossy())).count(),
+        Err(_) => std::fs::read_dir("/dev")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| is_gpu(&entry.file_name().to_string_lossy()))
+            .count(),
     }
 }
 
 /// `nvidia0`, but not `nvidiactl`.
 fn is_gpu(name: &str) -> bool {
-    name.strip_prefix("nvidia").is_some_and(|index| !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit()))
+    name.strip_prefix("nvidia")
+        .is_some_and(|index| !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -32,6 +38,9 @@ mod tests {
     #[test]
     fn the_kernel_s_words_are_understood() {
         assert_eq!(total("MemTotal:       24576000 kB\nMemFree: 1 kB\n"), Some(24_576_000 * 1024));
-        assert_eq!(["nvidia0", "nvidia12", "nvidiactl", "nvidia", "null"].map(is_gpu), [true, true, false, false, false]);
+        assert_eq!(
+            ["nvidia0", "nvidia12", "nvidiactl", "nvidia", "null"].map(is_gpu),
+            [true, true, false, false, false]
+        );
     }
 }

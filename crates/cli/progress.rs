@@ -97,6 +97,7 @@ impl Progress for Lines {
             RunEvent::Message { name, level, text } if !self.quiet || *level == Level::Warning => {
                 say(&format!("{name}: {text}"));
             }
+            RunEvent::Retry { .. } => retry(event).iter().for_each(|line| say(line)),
             RunEvent::Stage { name, state, seconds, error, .. } => {
                 let worth = if self.quiet { *state == Outcome::Failed } else { *state != Outcome::Hit };
                 if worth {
@@ -152,6 +153,12 @@ impl Progress for Bars {
             RunEvent::Message { name, text, .. } => {
                 let _ = self.all.println(format!("{name}: {text}"));
             }
+            RunEvent::Retry { name, .. } => {
+                if let Some(bar) = self.bars.remove(name) {
+                    bar.finish_and_clear();
+                }
+                let _ = self.all.println(retry(event).join("\n"));
+            }
             RunEvent::Stage { name, state, seconds, error, .. } => {
                 if let Some(bar) = self.bars.remove(name) {
                     bar.finish_and_clear();
@@ -176,6 +183,16 @@ fn style(template: &str) -> ProgressStyle {
 fn measured(metrics: &BTreeMap<String, f64>) -> String {
     let label = |name: &str| name.replace("_per_second", "/s");
     metrics.iter().map(|(name, value)| format!("  {} {}", label(name), words::number(*value))).collect()
+}
+
+/// Why a stage is tried again, and when.
+fn retry(event: &RunEvent) -> Vec<String> {
+    match event {
+        RunEvent::Retry { name, error, attempt, of, pause } => {
+            vec![format!("{name}: {error}; try {attempt} of {of} in {}", words::duration(*pause))]
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// How many last lines of a failed stage's log are shown.

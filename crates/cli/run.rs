@@ -1,12 +1,14 @@
 //! `run`: bring stages up to date, show how it goes, say how it went.
 
-use gazal_engine::{CancelToken, EngineError, Options, Outcome, RunEvent, Summary};
+use gazal_engine::{CancelToken, Outcome, RunEvent, Stop, Summary};
 use gazal_store::{Digest, Store};
 
 use crate::args::{Args, RunArgs};
 use crate::failure::{Exit, Failure, Note};
 use crate::out::Out;
+use crate::plan_file::PlanFile;
 use crate::progress::{self, Progress};
+use crate::trace::Trace;
 use crate::workspace::{Workspace, open_store};
 use crate::{App, report, words};
 
@@ -19,38 +21,61 @@ pub(crate) struct Ended {
 }
 
 pub(crate) fn run(app: &App, args: &Args, verb: &RunArgs, out: &mut Out) -> Result<Exit, Failure> {
-    let workspace = Workspace::open(app, args, &verb.plan.which)?;
+    run_until(app, args, verb, &listen(), out)
+}
+
+/// A run that somebody else may stop.
+pub(crate) fn run_until(
+    app: &App,
+    args: &Args,
+    verb: &RunArgs,
+    cancel: &CancelToken,
+    out: &mut Out,
+) -> Result<Exit, Failure> {
+    let written = verb.plan_file.as_deref().map(PlanFile::read).transpose()?;
+    let workspace = match &written {
+        Some(written) => Workspace::read(app, &written.file, written.requested.clone())?,
+        None => Workspace::open_planned(app, args, &verb.plan)?,
+    };
     warn(&workspace, out);
     let store = open_store(args)?;
-    let cancel = listen();
-    let mut ended = Vec::new();
-    let mut progress = progress::choose(out);
-    let summary = workspace.with_options(store.clone(), &verb.plan.force, |options| {
+    let force = written.as_ref().map_or(&verb.plan.force, |written| &written.force);
+    let mut heard = Heard { progress: progress::choose(out), ended: Vec::new(), trace: Trace::new() };
+    let summary = workspace.with_options(store.clone(), force, |options| {
         options.cancel = cancel.clone();
         options.jobs = verb.jobs.map_or(options.jobs, usize::from);
-        engine_run(&workspace, options, progress.as_mut(), &mut ended)
+        options.fail_fast = verb.fail_fast;
+        options.expected = written.as_ref().map(|written| written.plan.clone());
+        gazal_engine::run(&workspace.pipeline, options, &mut |event| heard.hear(event))
     });
+    let Heard { progress, ended, trace } = heard;
     drop(progress);
+    if let Some(path) = &verb.trace {
+        trace.write(path)?;
+    }
     let summary = summary?;
     if !out.json {
         tell(&workspace, &store, &ended, &summary, out);
     }
-    Ok(exit(&summary))
+    Ok(exit(&summary, cancel.level() != Stop::No))
 }
 
-fn engine_run(
-    workspace: &Workspace,
-    options: &Options,
-    progress: &mut dyn Progress,
-    ended: &mut Vec<Ended>,
-) -> Result<Summary, EngineError> {
-    gazal_engine::run(&workspace.pipeline, options, &mut |event| {
+/// All that hears a run.
+struct Heard {
+    progress: Box<dyn Progress>,
+    ended: Vec<Ended>,
+    trace: Trace,
+}
+
+impl Heard {
+    fn hear(&mut self, event: &RunEvent) {
         if let RunEvent::Stage { name, state, seconds, key, .. } = event {
-            ended.retain(|one: &Ended| one.name != *name);
-            ended.push(Ended { name: name.clone(), state: *state, seconds: *seconds, key: *key });
+            self.ended.retain(|one: &Ended| *state == Outcome::Hit || one.name != *name);
+            self.ended.push(Ended { name: name.clone(), state: *state, seconds: *seconds, key: *key });
         }
-        progress.hear(event);
-    })
+        self.trace.hear(event);
+        self.progress.hear(event);
+    }
 }
 
 /// The file's warnings.
@@ -62,16 +87,16 @@ pub(crate) fn warn(workspace: &Workspace, out: &mut Out) {
 
 /// Ctrl-C once: checkpoint; twice: end. Without a handler the system's own behaviour remains: the run ends at once
 /// and loses nothing that was published.
-fn listen() -> CancelToken {
+pub(crate) fn listen() -> CancelToken {
     let cancel = CancelToken::default();
     let raised = cancel.clone();
     let _ = ctrlc::set_handler(move || raised.raise());
     cancel
 }
 
-fn exit(summary: &Summary) -> Exit {
+fn exit(summary: &Summary, cancelled: bool) -> Exit {
     match summary {
-        Summary { interrupted, skipped, .. } if interrupted + skipped > 0 => Exit::Interrupted,
+        Summary { interrupted, skipped, .. } if *interrupted > 0 || (cancelled && *skipped > 0) => Exit::Interrupted,
         Summary { failed, .. } if *failed > 0 => Exit::Failed,
         _ => Exit::Done,
     }
@@ -89,6 +114,7 @@ fn tell(workspace: &Workspace, store: &Store, ended: &[Ended], summary: &Summary
         (summary.ran, "ran"),
         (summary.hit, "up to date"),
         (summary.failed, "failed"),
+        (summary.allowed, "failed and may"),
         (summary.blocked, "blocked"),
         (summary.interrupted, "interrupted"),
         (summary.skipped, "skipped"),

@@ -7,7 +7,6 @@ use serde_json::json;
 use crate::args::{Args, Which};
 use crate::failure::{Exit, Failure};
 use crate::out::Out;
-use crate::plan::state_name;
 use crate::workspace::{Workspace, open_run, open_store};
 use crate::{App, words};
 
@@ -29,7 +28,7 @@ pub(crate) fn status(app: &App, args: &Args, which: &Which, out: &mut Out) -> Re
     let rows: Vec<Vec<String>> = plan
         .stages
         .iter()
-        .map(|stage| vec![stage.name.clone(), state_name(stage.state).into(), in_run(last.as_ref(), &stage.name)])
+        .map(|stage| vec![stage.name.clone(), stage.state.name().into(), in_run(last.as_ref(), &stage.name)])
         .collect();
     out.line(words::table(&rows));
     match &last {

@@ -38,7 +38,7 @@ pub(crate) fn number(value: f64) -> String {
 }
 
 /// A manifest's value; digests shortened.
-fn value(value: &Value) -> String {
+pub(crate) fn value(value: &Value) -> String {
     match value {
         Value::String(text) if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
             text[..12].into()

@@ -3,9 +3,11 @@
 
 mod arrows;
 mod examples;
+mod keys;
 mod learning;
 mod mistakes;
 mod process;
 mod road;
+mod shape;
 mod space;
 mod store;

@@ -69,6 +69,17 @@ fn many(store: &Store, base: &Path, patterns: &[Value]) -> Result<Resolved, Path
     Ok(Resolved { paths, digests: Value::Object(digests) })
 }
 
+/// The files and folders that a path-typed parameter points at now, as far as there are any.
+pub fn paths_of(base: &Path, value: &Value) -> Vec<PathBuf> {
+    match value {
+        Value::String(path) => vec![base.join(path)],
+        Value::Array(patterns) => {
+            patterns.iter().filter_map(Value::as_str).flat_map(|one| matches(base, one).unwrap_or_default()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// The files and folders that `pattern` names below `base`, sorted.
 pub(crate) fn matches(base: &Path, pattern: &str) -> Result<Vec<PathBuf>, PathError> {
     let wrong = |error: &dyn std::fmt::Display| PathError::Pattern(pattern.to_string(), error.to_string());

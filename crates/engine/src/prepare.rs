@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use gazal_spec::{OutputRef, Pipeline, Stage};
-use gazal_stage_api::{DeviceRequest, Role};
+use gazal_stage_api::{DeviceRequest, Problem, Role};
 use gazal_store::{Artifact, Digest, Receipt};
 use serde_json::Value;
 
@@ -75,29 +75,36 @@ fn prepare_stage(
     options: &Options,
     schemas: &mut Schemas,
 ) -> Result<Result<Prepared, Mistake>, EngineError> {
-    let traits = stage.kind.traits();
-    let canonical = match stage.kind.canonical(&stage.params) {
-        Ok(canonical) => canonical,
+    let device = options.device(stage);
+    let mut manifest = match bare_manifest(stage, device) {
+        Ok(manifest) => manifest,
         Err(problem) => return Ok(Err(mistake(stage, &format!("params.{}", problem.field), problem.message))),
     };
-    let mut params: BTreeMap<String, Value> = canonical.into_iter().collect();
     let mut raw = BTreeMap::new();
-    for &name in traits.paths {
+    for &name in stage.kind.traits().paths {
         let Some(value) = stage.params.get(name).cloned().or_else(|| schemas.default_of(stage, name)) else { continue };
         match paths::resolve(&options.store, options.base(), &value) {
             Ok(found) if found.paths.is_empty() => continue,
-            Ok(found) => drop(params.insert(name.to_string(), found.digests)),
+            Ok(found) => drop(manifest.params.insert(name.to_string(), found.digests)),
             Err(PathError::Store(error)) if error.is_unusable() => return Err(error.into()),
             Err(error) => return Ok(Err(mistake(stage, &format!("params.{name}"), error.to_string()))),
         }
         raw.insert(name.to_string(), value);
     }
-    let device = options.device(stage);
-    let manifest = Manifest {
+    Ok(Ok(Prepared { manifest, paths: raw, device }))
+}
+
+/// The manifest of a stage as the pipeline alone says it: without inputs, path-typed parameters as written.
+///
+/// # Errors
+/// A parameter that the kind does not take.
+pub fn bare_manifest(stage: &Stage, device: DeviceRequest) -> Result<Manifest, Problem> {
+    let traits = stage.kind.traits();
+    Ok(Manifest {
         format: FORMAT,
         kind: stage.kind.name().into(),
         revision: stage.kind.revision(),
-        params,
+        params: stage.kind.canonical(&stage.params)?.into_iter().collect(),
         inputs: BTreeMap::new(),
         outputs: stage.outputs.iter().map(|port| (port.name.clone(), port.kind)).collect(),
         seed: traits.seeded.then_some(stage.seed),
@@ -107,8 +114,7 @@ fn prepare_stage(
             numerics: traits.numerics.into(),
         }),
         service: None,
-    };
-    Ok(Ok(Prepared { manifest, paths: raw, device }))
+    })
 }
 
 /// The schemas of kinds, each made once: a pipeline has many stages of few kinds.

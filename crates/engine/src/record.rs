@@ -1,9 +1,12 @@
 //! What a run tells while it goes, and what it leaves behind: `runs/<id>/run.json` says what was asked and how it
-//! ended, `events.jsonl` what happened, and each stage that ran has a log.
+//! ended, `hits` what was there already, `events.jsonl` what happened, and each stage that ran has a log.
+//!
+//! A run with nothing to do finds as many hits as the pipeline has stages. They are no events: their list is written
+//! once, and runs that follow with the same ones share its file.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -147,6 +150,7 @@ pub fn log_path(run: &RunDir, stage: &str) -> PathBuf {
 const PROGRESS: Duration = Duration::from_secs(1);
 const HEADER: &str = "run.json";
 const EVENTS: &str = "events.jsonl";
+const HITS: &str = "hits";
 const ALIVE: &str = "alive";
 
 /// Writes a run's folder.
@@ -200,6 +204,17 @@ impl Recorder {
         writeln!(self.events, "{line}").map_err(EngineError::io(self.dir.path()))
     }
 
+    /// What was there from the start, as lines of a key and a name.
+    pub fn add_hits(&self, hits: &[(Digest, &str)], before: Option<&RunDir>) -> Result<(), EngineError> {
+        let path = self.dir.file(HITS);
+        let text: String = hits.iter().map(|(key, name)| format!("{key} {name}\n")).collect();
+        let shared = before.is_some_and(|before| {
+            let before = before.file(HITS);
+            is_text(&before, &text).unwrap_or(false) && fs::hard_link(&before, &path).is_ok()
+        });
+        if shared || text.is_empty() { Ok(()) } else { fs::write(&path, text).map_err(EngineError::io(&path)) }
+    }
+
     fn write_header(&self) -> Result<(), EngineError> {
         let (draft, path) = (self.dir.file(".run.json"), self.dir.file(HEADER));
         let text = serde_json::to_string_pretty(&self.header).unwrap_or_default();
@@ -213,19 +228,19 @@ impl Recorder {
 /// When it has no readable `run.json`.
 pub fn read_record(dir: &RunDir) -> Result<Record, EngineError> {
     let header = read_header(dir)?;
-    let mut stages: Vec<StageRecord> = Vec::new();
+    let mut stages = Stages::default();
+    for (name, key) in read_hits(dir) {
+        let stage = stages.named(&name);
+        (stage.state, stage.seconds, stage.key) = (Some(Outcome::Hit), Some(0.0), Some(key));
+    }
     for event in read_events(dir) {
         match event {
             RunEvent::Start { name, key, causes, .. } => {
-                stages.retain(|stage| stage.name != name);
-                stages.push(StageRecord { name, key: Some(key), causes, ..StageRecord::default() });
+                let stage = stages.named(&name);
+                *stage = StageRecord { name, key: Some(key), causes, ..StageRecord::default() };
             }
             RunEvent::Stage { name, state, seconds, key, error, .. } => {
-                let at = stages.iter().position(|stage| stage.name == name).unwrap_or(stages.len());
-                if at == stages.len() {
-                    stages.push(StageRecord { name, ..StageRecord::default() });
-                }
-                let stage = &mut stages[at];
+                let stage = stages.named(&name);
                 (stage.state, stage.seconds, stage.error, stage.key) =
                     (Some(state), Some(seconds), error, key.or(stage.key));
             }
@@ -233,7 +248,35 @@ pub fn read_record(dir: &RunDir) -> Result<Record, EngineError> {
         }
     }
     let alive = header.finished.is_none() && is_locked(&dir.file(ALIVE));
-    Ok(Record { header, stages, alive })
+    Ok(Record { header, stages: stages.all, alive })
+}
+
+/// The stages of a record, found by name.
+#[derive(Default)]
+struct Stages {
+    all: Vec<StageRecord>,
+    at: HashMap<String, usize>,
+}
+
+impl Stages {
+    fn named(&mut self, name: &str) -> &mut StageRecord {
+        let at = *self.at.entry(name.to_string()).or_insert(self.all.len());
+        if at == self.all.len() {
+            self.all.push(StageRecord { name: name.to_string(), ..StageRecord::default() });
+        }
+        &mut self.all[at]
+    }
+}
+
+fn is_text(path: &Path, text: &str) -> io::Result<bool> {
+    Ok(fs::metadata(path)?.len() == text.len() as u64 && fs::read(path)? == text.as_bytes())
+}
+
+/// Name and key of what was there from the start.
+fn read_hits(dir: &RunDir) -> Vec<(String, Digest)> {
+    let text = fs::read_to_string(dir.file(HITS)).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| line.split_once(' '));
+    lines.filter_map(|(key, name)| Some((name.to_string(), key.parse().ok()?))).collect()
 }
 
 fn read_header(dir: &RunDir) -> Result<Header, EngineError> {
@@ -263,10 +306,9 @@ pub(crate) fn keys_of(dir: &RunDir, file: &Path) -> Vec<(String, Digest)> {
         return Vec::new();
     }
     let events = read_events(dir).into_iter();
-    events
-        .filter_map(|event| match event {
-            RunEvent::Stage { name, state, key: Some(key), .. } if state.is_success() => Some((name, key)),
-            _ => None,
-        })
-        .collect()
+    let made = events.filter_map(|event| match event {
+        RunEvent::Stage { name, state, key: Some(key), .. } if state.is_success() => Some((name, key)),
+        _ => None,
+    });
+    made.chain(read_hits(dir)).collect()
 }

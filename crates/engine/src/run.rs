@@ -197,15 +197,19 @@ impl<'a> Runner<'a> {
             let needs: BTreeSet<usize> = self.needs(index).into_iter().filter(waits).collect();
             needs.into_iter().for_each(|from| self.wait_for(index, from));
         }
+        let mut hits = Vec::new();
         for &index in part {
             let judged = !self.stage(index).when.is_empty() || !self.stage(index).gates.is_empty();
             if self.look.is_done(index) && !judged {
-                self.hit(index)?;
+                hits.extend(self.look.keys[index].map(|key| (key, self.stage(index).name.as_str())));
+                let event = self.done(index, Outcome::Hit, None);
+                (self.observer)(&event);
             } else if self.open[index] == 0 && matches!(self.states[index], State::Waiting) {
                 self.due.push_back(index);
             }
         }
-        Ok(())
+        let runs = self.options.store.runs()?;
+        self.recorder.add_hits(&hits, runs.iter().rev().find(|run| **run != self.recorder.dir))
     }
 
     /// What a stage waits for; one that serves another is replaced by what it reads itself.
@@ -263,32 +267,27 @@ impl<'a> Runner<'a> {
     }
 
     fn finish(&mut self, index: usize, outcome: Outcome, error: Option<String>) -> Result<(), EngineError> {
+        let event = self.done(index, outcome, error);
+        self.tell(&event)
+    }
+
+    /// A stage is done: whoever waits for it may be due. What is to be told of it.
+    fn done(&mut self, index: usize, state: Outcome, error: Option<String>) -> RunEvent {
         let (key, seconds) = match &self.states[index] {
             State::Running(running) => (Some(running.manifest.key()), running.started.elapsed().as_secs_f64()),
             State::Ready(ready) => (Some(ready.manifest.key()), 0.0),
             _ => (self.look.keys[index], 0.0),
         };
-        self.finish_at(index, outcome, error, (key, seconds))
-    }
-
-    fn finish_at(
-        &mut self,
-        index: usize,
-        outcome: Outcome,
-        error: Option<String>,
-        (key, seconds): (Option<Digest>, f64),
-    ) -> Result<(), EngineError> {
-        let allowed = outcome == Outcome::Failed && self.stage(index).policy.allow_failure;
-        self.set(index, State::Done(outcome));
-        *self.counter(outcome, allowed) += 1;
+        let allowed = state == Outcome::Failed && self.stage(index).policy.allow_failure;
+        self.set(index, State::Done(state));
+        *self.counter(state, allowed) += 1;
         for reader in std::mem::take(&mut self.readers[index]) {
             self.open[reader] -= 1;
             if self.open[reader] == 0 {
                 self.due.push_back(reader);
             }
         }
-        let name = self.stage(index).name.clone();
-        self.tell(&RunEvent::Stage { name, state: outcome, seconds, key, error, allowed })
+        RunEvent::Stage { name: self.stage(index).name.clone(), state, seconds, key, error, allowed }
     }
 
     fn counter(&mut self, outcome: Outcome, allowed: bool) -> &mut usize {
