@@ -1,6 +1,6 @@
 //! `explain`: why stages will run, or why they last ran.
 
-use gazal_engine::{Cause, Explanation, PlanState, StageRecord};
+use gazal_engine::{Cause, Explanation, PlanState, Planned, StageRecord};
 
 use crate::args::{Args, Which};
 use crate::failure::{Exit, Failure};
@@ -34,7 +34,7 @@ fn show(explanation: &Explanation, out: &mut Out) {
         }
         (PlanState::Hit, None) => out.line(format!("{} is up to date; its result came with the store", planned.name)),
         (PlanState::Run, _) => {
-            out.line(format!("{} will run, because", planned.name));
+            out.line(format!("{} will run, because{}", planned.name, compared(planned)));
             list(&planned.causes, out);
         }
         (PlanState::Skip, _) => {
@@ -44,10 +44,17 @@ fn show(explanation: &Explanation, out: &mut Out) {
             ));
         }
         (PlanState::Maybe, _) => {
-            out.line(format!("{} will run unless what it reads comes out as before:", planned.name));
+            let compared = compared(planned);
+            out.line(format!("{} will run unless what it reads comes out as before{compared}:", planned.name));
             list(&planned.causes, out);
         }
     }
+}
+
+/// What the causes are differences from.
+fn compared(planned: &Planned) -> String {
+    let past = planned.estimate.as_ref();
+    past.map(|past| format!(" (compared with {} of {})", past.past.short(), past.finished)).unwrap_or_default()
 }
 
 fn list(causes: &[Cause], out: &mut Out) {

@@ -69,7 +69,7 @@ impl Failure {
 
     pub fn engine(error: EngineError, text: &Text) -> Failure {
         let exit = match &error {
-            EngineError::Wrong(_) => Exit::Wrong,
+            EngineError::Wrong(_) | EngineError::Stale(_) => Exit::Wrong,
             EngineError::Store(StoreError::NoRun { .. }) => Exit::Wrong,
             error if error.is_unusable_store() => Exit::Store,
             _ => Exit::Failed,

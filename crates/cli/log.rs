@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use gazal_engine::{log_path, read_record};
+use gazal_engine::{log_path, read_hits, read_record};
 use gazal_store::{RunDir, Store};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::App;
 use crate::args::{Args, Which};
@@ -47,10 +47,15 @@ fn runs_of(store: &Store, workspace: &Workspace) -> Result<Vec<RunDir>, Failure>
 fn story(runs: &[RunDir], out: &mut Out) -> Result<Exit, Failure> {
     let run = runs.first().ok_or_else(|| Failure::wrong("this pipeline has not run yet", "gazal-pipe run FILE"))?;
     let events = fs::read_to_string(run.file("events.jsonl")).unwrap_or_default();
+    let hits = read_hits(run).into_iter();
     if out.json {
+        let hits = hits.map(|(name, key)| json!({"event": "stage", "name": name, "state": "hit", "key": key}));
+        hits.for_each(|hit| out.json_line(&hit));
         out.line(events.trim_end());
         return Ok(Exit::Done);
     }
+    let started = read_record(run).map(|record| record.header.started).unwrap_or_default();
+    hits.for_each(|(name, _)| out.line(format!("{started}  {name}  hit")));
     let lines = events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     lines.for_each(|event| out.line(told(&event)));
     Ok(Exit::Done)

@@ -73,8 +73,8 @@ fn the_way_a_file_is_written_is_in_no_key() {
     let spaced: String = text.lines().map(|line| format!("{line}   # noted\n\n")).collect();
     let spaced = spaced.replace(" = ", "  =  ");
     assert_eq!(keys(&text, &profile("")), keys(&spaced, &profile("")));
-    let ordered = "[pipeline]\nname = 'p'\n[stages.s]\nkind = 'synth'\ninputs = { knowledge = 'k' }\nseed = 1\nparams = { num_pages = 5, num_examples = 7 }\n[stages.k]\nkind = 'knowledge'\n";
-    let other = "[stages.k]\nkind = 'knowledge'\n[stages.s]\nseed = 1\nparams = { num_examples = 7, num_pages = 5 }\nkind = 'synth'\ninputs = { knowledge = 'k' }\n[pipeline]\nname = 'other'\n";
+    let ordered = "[pipeline]\nname = 'p'\n[stages.s]\nkind = 'synth'\ninputs = { knowledge = 'k' }\nseed = 1\nparams = { num_pages = 5, num_first_exercises = 1, num_exercises = 2, num_examples = 7, num_validation = 3, num_prompts = 4 }\n[stages.k]\nkind = 'knowledge'\n";
+    let other = "[stages.k]\nkind = 'knowledge'\n[stages.s]\nseed = 1\nparams = { num_prompts = 4, num_examples = 7, num_validation = 3, num_pages = 5, num_exercises = 2, num_first_exercises = 1 }\nkind = 'synth'\ninputs = { knowledge = 'k' }\n[pipeline]\nname = 'other'\n";
     assert_eq!(keys(ordered, &profile("")), keys(other, &profile("")));
     let policies = ordered.replace(
         "seed = 1",
@@ -82,6 +82,22 @@ fn the_way_a_file_is_written_is_in_no_key() {
     );
     assert_eq!(keys(ordered, &profile("")), keys(&policies, &profile("")));
 }
+
+/// Texts that parameters may take.
+const NAMES: [&str; 12] = [
+    "another",
+    "b/c",
+    "adamw",
+    "exadam",
+    "linear",
+    "constant",
+    "induction",
+    "sequential",
+    "bnpo",
+    "sequence",
+    "group",
+    "none",
+];
 
 /// Values that differ from `value`, of the types that a schema allows.
 fn others(value: &Value, schema: &Value) -> Vec<Value> {
@@ -92,24 +108,37 @@ fn others(value: &Value, schema: &Value) -> Vec<Value> {
         Value::Bool(flag) => vec![json!(!flag)],
         Value::Number(number) if number.is_f64() => vec![json!(number.as_f64().unwrap() * 0.5 + 0.125), json!(0.5)],
         Value::Number(number) => {
-            vec![json!(number.as_u64().unwrap_or(0) + 1), json!(number.as_u64().unwrap_or(0) * 2), json!(16)]
+            vec![
+                json!(number.as_u64().unwrap_or(0) + 1),
+                json!(number.as_u64().unwrap_or(0) * 2),
+                json!(16),
+                json!(8),
+                json!(1),
+            ]
         }
-        Value::String(_) => vec![json!("another")],
+        Value::String(_) => NAMES.map(Value::from).to_vec(),
         Value::Null => vec![json!(3), json!(0.5), json!("another"), json!(true)],
-        _ => Vec::new(),
+        Value::Array(items) => {
+            let fewer = items.split_last().map(|(_, fewer)| json!(fewer));
+            let named = ["accuracy", "q_proj", "medqa", "another", "a/c"].map(|name| json!([name]));
+            fewer.into_iter().chain(named).chain([json!([0.25]), json!(["base", "another"])]).collect()
+        }
+        Value::Object(_) => Vec::new(),
     };
     named.into_iter().chain(constants).chain(guesses).filter(|other| other != value).collect()
 }
 
 /// A definition behind a `$ref`.
 fn resolved<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
-    let target = schema.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix("#/$defs/"));
+    let inner = schema.get("allOf").and_then(|all| all.get(0)).unwrap_or(schema);
+    let target = inner.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix("#/$defs/"));
     target.and_then(|name| root.get("$defs")?.get(name)).unwrap_or(schema)
 }
 
 /// The smallest table of parameters that a kind takes.
 fn required(kind: &dyn DynKind) -> Map<String, Value> {
-    let examples = json!({"command": ["true"], "path": "x", "model_name_or_path": "a/b", "title": "t", "models": ["a"], "label": "l"});
+    let examples = json!({"vocab_size": 512, "hidden_size": 96, "intermediate_size": 256, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 32, "command": ["true"], "path": "x", "model_name_or_path": "a/b", "title": "t", "models": ["a"], "label": "l", "dataset_name": ["a/b"]});
     let schema = kind.schema();
     let names = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
     names
@@ -121,7 +150,7 @@ fn required(kind: &dyn DynKind) -> Map<String, Value> {
 
 #[test]
 fn every_parameter_is_in_the_key_but_those_that_change_records_only() {
-    let (mut changed, mut kept) = (0, 0);
+    let (mut changed, mut kept) = (0, Vec::new());
     for kind in kinds().iter() {
         let base = required(kind);
         let canonical =
@@ -138,30 +167,29 @@ fn every_parameter_is_in_the_key_but_those_that_change_records_only() {
             let changes: Vec<_> = changes.collect();
             let unkeyed = kind.traits().unkeyed.contains(&name.as_str());
             assert!(changes.iter().all(|other| (*other == standard) == unkeyed), "{}.{name}", kind.name());
-            if changes.is_empty() { kept += 1 } else { changed += 1 }
+            match changes.is_empty() {
+                true => kept.push(format!("{}.{name}", kind.name())),
+                false => changed += 1,
+            }
         }
     }
-    assert!(changed > 100, "{changed} parameters were changed, for {kept} no other value was found");
-    assert!(kept < changed / 5, "{changed} parameters were changed, for {kept} no other value was found");
+    assert!(changed > 90, "{changed} parameters were changed, for these no other value was found: {kept:?}");
+    assert!(kept.len() < 10, "{changed} parameters were changed, for these no other value was found: {kept:?}");
 }
 
 #[test]
 fn what_a_stage_is_besides_its_parameters_is_in_the_key() {
-    let text = "[pipeline]\nname = 'p'\n[stages.k]\nkind = 'knowledge'\n[stages.s]\nkind = 'synth'\ninputs = { knowledge = 'k' }\n\
-                [stages.t]\nkind = 'train-tokenizer'\ninputs = { dataset = ['s.corpus', 's.dataset'] }\nparams = { vocab_size = 512 }\n\
-                [stages.b]\nkind = 'pretrain'\ninputs = { dataset = 's.corpus', tokenizer = 't' }\nparams = { max_steps = 1 }\n";
-    let key = |text: &str, stage: &str| keys(text, &profile(""))[stage];
-    let base = key(text, "b");
-    for (was, is) in [
-        ("max_steps = 1 }", "max_steps = 1 }\nseed = 9"),
-        ("max_steps = 1 }", "max_steps = 1 }\nbackend = 'wgpu'"),
-        ("max_steps = 1 }", "max_steps = 1 }\nprecision = 'bf16'"),
-        ("dataset = 's.corpus', tokenizer", "dataset = 's.dataset', tokenizer"),
-    ] {
-        assert_ne!(key(&text.replace(was, is), "b"), base, "{is}");
+    let text = shipped();
+    let key = |stage: &str, changes: &[(&str, &str)]| {
+        let set =
+            changes.iter().map(|(name, value)| (format!("stages.{stage}.{name}"), (*value).to_string())).collect();
+        keys(&text, &Overrides { set, ..Overrides::default() })[stage]
+    };
+    let base = key("base", &[]);
+    for change in [("seed", "9"), ("backend", "wgpu"), ("precision", "bf16"), ("inputs.dataset", "synth.dataset")] {
+        assert_ne!(key("base", &[change]), base, "{change:?}");
     }
-    let pinned = text.replace("max_steps = 1 }", "max_steps = 1 }\nbackend = 'wgpu:1'");
-    assert_eq!(key(&pinned, "b"), key(&pinned.replace("wgpu:1", "wgpu"), "b"));
-    let turned = text.replace("['s.corpus', 's.dataset']", "['s.dataset', 's.corpus']");
-    assert_ne!(key(&turned, "t"), key(text, "t"), "the order of a list is meant");
+    assert_eq!(key("base", &[("backend", "wgpu:1")]), key("base", &[("backend", "wgpu")]));
+    let turned = key("tokenizer", &[("inputs.dataset", "['synth.dataset', 'synth.corpus']")]);
+    assert_ne!(turned, key("tokenizer", &[]), "the order of a list is meant");
 }

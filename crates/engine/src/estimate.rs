@@ -1,6 +1,7 @@
 //! What a stage will take, from what it took.
 
 use gazal_spec::Stage;
+use gazal_store::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::history::{Deed, History};
@@ -15,6 +16,10 @@ pub struct Estimate {
     pub peak_bytes: Option<u64>,
     /// Whether the past action had the same parameters.
     pub same_params: bool,
+    /// The past action's key; causes are its differences.
+    pub past: Digest,
+    /// When it ended, RFC 3339 in UTC.
+    pub finished: String,
 }
 
 impl Estimate {
@@ -27,6 +32,8 @@ impl Estimate {
             bytes: sizes.map(|tree| tree.size()).sum(),
             peak_bytes: receipt.peak_bytes,
             same_params: manifest.params == draft.manifest.params,
+            past: manifest.key(),
+            finished: receipt.finished.clone(),
         })
     }
 }

@@ -52,7 +52,7 @@ pub use plan::plan;
 pub use plan::{Plan, PlanState, Planned};
 pub use prepare::{bare_manifest, produced};
 pub use protocol::{Request, Said};
-pub use record::{Header, Record, RunEvent, StageRecord, Summary, log_path, read_record};
+pub use record::{Header, Record, RunEvent, StageRecord, Summary, log_path, read_hits, read_record};
 pub use run::run;
 pub use state::Outcome;
 pub use worker::worker_main;

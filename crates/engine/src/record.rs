@@ -272,8 +272,8 @@ fn is_text(path: &Path, text: &str) -> io::Result<bool> {
     Ok(fs::metadata(path)?.len() == text.len() as u64 && fs::read(path)? == text.as_bytes())
 }
 
-/// Name and key of what was there from the start.
-fn read_hits(dir: &RunDir) -> Vec<(String, Digest)> {
+/// Name and key of what was there when a run began.
+pub fn read_hits(dir: &RunDir) -> Vec<(String, Digest)> {
     let text = fs::read_to_string(dir.file(HITS)).unwrap_or_default();
     let lines = text.lines().filter_map(|line| line.split_once(' '));
     lines.filter_map(|(key, name)| Some((name.to_string(), key.parse().ok()?))).collect()
