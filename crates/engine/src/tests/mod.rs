@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod planning;
+mod random;
 mod running;
 mod shape;
 mod thin;
