@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::diagnostic::{Origin, Report};
 use crate::keys::expect_table;
-use crate::raw::{Data, Entry, Table};
+use crate::params::Checkers;
+use crate::raw::{self, Data, Entry, Table};
 use crate::reference::Directory;
 use crate::settings::Settings;
 use crate::source::Lines;
@@ -19,14 +20,15 @@ use crate::{Input, OutputRef, Pipeline, Source, Stage, order};
 /// Checks everything; `None` only where a stage is too broken to be built, which is in the report.
 pub(crate) fn check(source: &Source, file: &Table, kinds: &Kinds, report: &mut Report) -> Option<Pipeline> {
     let params = section(file, "params", report);
-    let scope = Scope { params: &params, matrix: Axes::Absent };
-    scope.apply_table(&params, report);
-    let pipeline = scope.apply_table(&section(file, "pipeline", report), report);
+    let scope = Scope { params, matrix: Axes::Absent };
+    scope.apply_table(params, report);
+    let pipeline = scope.apply_table(section(file, "pipeline", report), report);
     let defaults = Settings::read(&pipeline, Settings::default(), report);
     let name = read_name(file.entry("pipeline"), &pipeline, report);
     let stages = section(file, "stages", report);
     let lines = Lines::of(source);
-    let reader = Reader { lines: &lines, kinds, params: &params, pipeline: &pipeline, stages: &stages, defaults };
+    let checkers = Checkers::default();
+    let reader = Reader { lines: &lines, kinds, checkers: &checkers, params, pipeline: &pipeline, stages, defaults };
     if stages.len() == 0 {
         report.error(&Origin::Nowhere, "this pipeline has no stages").help("add `[stages.NAME]`".to_string());
     }
@@ -42,8 +44,8 @@ pub(crate) fn check(source: &Source, file: &Table, kinds: &Kinds, report: &mut R
     Some(Pipeline { name: name?, seed: defaults.seed, stages, disabled, warnings: Vec::new() })
 }
 
-/// Warns of entries of `[params]` that nothing in the file refers to, in whichever profile.
-pub(crate) fn warn_unused(file: &Table, merged: &Table, report: &mut Report) {
+/// The entries of `[params]` that something in the file refers to, in whichever profile.
+pub(crate) fn used_params(file: &Table) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     for entry in file.iter() {
         entry.node.for_each_text(&mut |text| {
@@ -51,6 +53,11 @@ pub(crate) fn warn_unused(file: &Table, merged: &Table, report: &mut Report) {
             used.extend(names.map(|path| path.split('.').next().unwrap_or_default().to_string()));
         });
     }
+    used
+}
+
+/// Warns of entries of `[params]` that are not in `used`.
+pub(crate) fn warn_unused(used: &BTreeSet<String>, merged: &Table, report: &mut Report) {
     for entry in merged.table("params").into_iter().flat_map(Table::iter) {
         if !used.contains(&entry.name) {
             let help = format!("refer to it as `${{params.{}}}`, or take it out", entry.name);
@@ -59,8 +66,8 @@ pub(crate) fn warn_unused(file: &Table, merged: &Table, report: &mut Report) {
     }
 }
 
-fn section(file: &Table, name: &str, report: &mut Report) -> Table {
-    file.entry(name).and_then(|entry| expect_table(entry, report)).cloned().unwrap_or_default()
+fn section<'a>(file: &'a Table, name: &str, report: &mut Report) -> &'a Table {
+    file.entry(name).and_then(|entry| expect_table(entry, report)).unwrap_or(&raw::EMPTY)
 }
 
 fn read_name(section: Option<&Entry>, pipeline: &Table, report: &mut Report) -> Option<String> {

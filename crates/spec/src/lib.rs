@@ -59,7 +59,8 @@ pub fn load(source: &Source, overrides: &Overrides, kinds: &Kinds) -> Result<Pip
 fn read(source: &Source, overrides: &Overrides, kinds: &Kinds, report: &mut Report) -> Option<Pipeline> {
     let file = raw::parse(source.text, report)?;
     keys::check_file(&file, kinds, report);
-    let merged = merge::apply(file.clone(), overrides, kinds, report);
-    check::warn_unused(&file, &merged, report);
+    let used = check::used_params(&file);
+    let merged = merge::apply(file, overrides, kinds, report);
+    check::warn_unused(&used, &merged, report);
     check::check(source, &merged, kinds, report)
 }

@@ -149,9 +149,8 @@ fn set_backends(file: &mut Table, backends: &[(Option<String>, String)], report:
 
 fn forget_backends(file: &mut Table) {
     let Some(stages) = file.table_mut("stages") else { return };
-    let names: Vec<String> = stages.names().map(str::to_string).collect();
-    for name in names {
-        if let Some(stage) = stages.table_mut(&name) {
+    for stage in stages.nodes_mut() {
+        if let Data::Table(stage) = &mut stage.data {
             stage.remove("backend");
         }
     }

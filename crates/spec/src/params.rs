@@ -3,6 +3,10 @@
 //! The kind reads its parameters with serde, which stops at the first mistake. So where it cannot read the whole
 //! table each parameter is tried alone; once all can be read, the kind judges their ranges.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use gazal_stage_api::{Declared, DynKind, Problem};
 use serde_json::{Map, Value, json};
 
@@ -17,6 +21,16 @@ pub(crate) struct Params {
     pub readable: bool,
 }
 
+/// A checker for each kind that was asked for: a pipeline has many stages of few kinds.
+#[derive(Default)]
+pub(crate) struct Checkers(RefCell<HashMap<&'static str, Rc<Checker>>>);
+
+impl Checkers {
+    pub fn of(&self, kind: &'static dyn DynKind) -> Rc<Checker> {
+        self.0.borrow_mut().entry(kind.name()).or_insert_with(|| Rc::new(Checker::new(kind))).clone()
+    }
+}
+
 /// A kind and the schema of its parameters.
 pub(crate) struct Checker {
     pub kind: &'static dyn DynKind,
@@ -24,7 +38,7 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    pub fn new(kind: &'static dyn DynKind) -> Checker {
+    fn new(kind: &'static dyn DynKind) -> Checker {
         Checker { kind, schema: kind.schema() }
     }
 

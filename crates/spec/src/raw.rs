@@ -2,6 +2,7 @@
 //!
 //! The file's shape never leaves this crate: the rest of the program sees a checked [`crate::Pipeline`].
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use serde_json::{Number, Value};
@@ -26,7 +27,18 @@ pub(crate) enum Data {
 
 /// Entries in the order of the file.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Table(Vec<Entry>);
+pub(crate) struct Table {
+    entries: Vec<Entry>,
+    /// Name to place among the entries, for tables with more than [`SMALL`]: the stages of a large pipeline, and all
+    /// that a program wrote.
+    index: Option<Box<HashMap<String, usize>>>,
+}
+
+/// Up to so many entries names are looked for one by one.
+const SMALL: usize = 16;
+
+/// For what is not in the file.
+pub(crate) static EMPTY: Table = Table { entries: Vec::new(), index: None };
 
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
@@ -84,7 +96,7 @@ impl Node {
         self.origin = origin.clone();
         match &mut self.data {
             Data::Array(items) => items.iter_mut().for_each(|item| *item = item.clone().moved(origin)),
-            Data::Table(table) => table.0.iter_mut().for_each(|entry| {
+            Data::Table(table) => table.entries.iter_mut().for_each(|entry| {
                 entry.origin = origin.clone();
                 entry.node = entry.node.clone().moved(origin);
             }),
@@ -118,19 +130,31 @@ impl Node {
 
 impl Table {
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.0.iter()
+        self.entries.iter()
+    }
+
+    /// The values, to be changed in place.
+    pub fn nodes_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+        self.entries.iter_mut().map(|entry| &mut entry.node)
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|entry| entry.name.as_str())
+        self.entries.iter().map(|entry| entry.name.as_str())
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.entries.len()
     }
 
     pub fn entry(&self, name: &str) -> Option<&Entry> {
-        self.0.iter().find(|entry| entry.name == name)
+        self.position(name).map(|at| &self.entries[at])
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        match &self.index {
+            Some(index) => index.get(name).copied(),
+            None => self.entries.iter().position(|entry| entry.name == name),
+        }
     }
 
     pub fn get(&self, name: &str) -> Option<&Node> {
@@ -138,7 +162,7 @@ impl Table {
     }
 
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Node> {
-        self.0.iter_mut().find(|entry| entry.name == name).map(|entry| &mut entry.node)
+        self.position(name).map(|at| &mut self.entries[at].node)
     }
 
     /// The table under `name`, if there is one and it is a table.
@@ -155,25 +179,46 @@ impl Table {
 
     /// Replaces the entry of the same name where it stands, or adds it at the end.
     pub fn insert(&mut self, entry: Entry) {
-        match self.0.iter_mut().find(|old| old.name == entry.name) {
-            Some(old) => *old = entry,
-            None => self.0.push(entry),
+        match self.position(&entry.name) {
+            Some(at) => self.entries[at] = entry,
+            None => self.add(entry),
         }
     }
 
     pub fn remove(&mut self, name: &str) -> Option<Entry> {
-        let at = self.0.iter().position(|entry| entry.name == name)?;
-        Some(self.0.remove(at))
+        let entry = self.entries.remove(self.position(name)?);
+        self.reindex();
+        Some(entry)
+    }
+
+    /// Adds an entry whose name is new.
+    fn add(&mut self, entry: Entry) {
+        match &mut self.index {
+            Some(index) => drop(index.insert(entry.name.clone(), self.entries.len())),
+            None if self.entries.len() == SMALL => {
+                self.entries.push(entry);
+                return self.reindex();
+            }
+            None => {}
+        }
+        self.entries.push(entry);
+    }
+
+    fn reindex(&mut self) {
+        let numbered = || self.names().enumerate().map(|(at, name)| (name.to_string(), at));
+        self.index = (self.len() > SMALL).then(|| Box::new(numbered().collect()));
     }
 
     pub fn to_map(&self) -> serde_json::Map<String, Value> {
-        self.0.iter().map(|entry| (entry.name.clone(), entry.node.to_value())).collect()
+        self.iter().map(|entry| (entry.name.clone(), entry.node.to_value())).collect()
     }
 }
 
 impl FromIterator<Entry> for Table {
     fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Table {
-        Table(entries.into_iter().collect())
+        let mut table = Table { entries: entries.into_iter().collect(), index: None };
+        table.reindex();
+        table
     }
 }
 

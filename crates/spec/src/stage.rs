@@ -6,7 +6,7 @@ use gazal_stage_api::{Declared, DynKind, InPort, Kinds, OutPort, PortType};
 use serde_json::{Map, Value};
 
 use crate::diagnostic::{Origin, Report};
-use crate::params::{Checker, Params};
+use crate::params::{Checker, Checkers, Params};
 use crate::raw::{Data, Entry, Node, Table};
 use crate::settings::{Needs, Settings, read_needs};
 use crate::source::Lines;
@@ -43,6 +43,7 @@ pub(crate) struct Ports {
 pub(crate) struct Reader<'a> {
     pub lines: &'a Lines<'a>,
     pub kinds: &'a Kinds,
+    pub checkers: &'a Checkers,
     pub params: &'a Table,
     /// The table `[pipeline]`, for the places of inherited values.
     pub pipeline: &'a Table,
@@ -72,8 +73,8 @@ impl Reader<'_> {
         if !self.enabled(table, report) {
             return Read::Disabled;
         }
-        let kind = self.kind(stage, table, report).map(Checker::new);
-        let stage = Named { entry: stage, table, kind: kind.as_ref() };
+        let kind = self.kind(stage, table, report).map(|kind| self.checkers.of(kind));
+        let stage = Named { entry: stage, table, kind: kind.as_deref() };
         match self.points(table, report) {
             None => Read::Opaque(Some(Box::new(self.draft(&stage, Axes::Broken, report)))),
             Some(points) if points.is_empty() => Read::Drafts(vec![self.draft(&stage, Axes::Absent, report)]),
@@ -104,7 +105,7 @@ impl Reader<'_> {
     fn points(&self, table: &Table, report: &mut Report) -> Option<Vec<matrix::Point>> {
         let Some(entry) = table.entry("matrix") else { return Some(Vec::new()) };
         let node = self.before_points().apply(&entry.node, report);
-        matrix::expand(&Entry { node, ..entry.clone() }, report)
+        matrix::expand(&Entry { name: entry.name.clone(), origin: entry.origin.clone(), node }, report)
     }
 
     fn draft(&self, stage: &Named, axes: Axes, report: &mut Report) -> Draft {
@@ -141,8 +142,8 @@ impl Reader<'_> {
 
     /// The stage's table with its references replaced; `kind`, `enabled` and `matrix` are read before that.
     fn replace(&self, table: &Table, scope: Scope, report: &mut Report) -> Table {
-        let early = |entry: &&Entry| !["kind", "enabled", "matrix"].contains(&entry.name.as_str());
-        scope.apply_table(&table.iter().filter(early).cloned().collect(), report)
+        let late = |entry: &&Entry| !["kind", "enabled", "matrix"].contains(&entry.name.as_str());
+        scope.apply_entries(table.iter().filter(late), report)
     }
 
     fn kind(&self, stage: &Entry, table: &Table, report: &mut Report) -> Option<&'static dyn DynKind> {

@@ -44,7 +44,7 @@ pub(crate) fn references(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn pieces(text: &str) -> Vec<Piece<'_>> {
-    let mut pieces = Vec::new();
+    let mut pieces = Vec::with_capacity(1);
     let mut rest = text;
     while let Some(at) = rest.find("${") {
         let (before, after) = (&rest[..at], &rest[at + 2..]);
@@ -77,7 +77,12 @@ impl Scope<'_> {
 
     /// All entries of a table, replaced.
     pub fn apply_table(&self, table: &Table, report: &mut Report) -> Table {
-        self.table(table, &mut Vec::new(), report)
+        self.apply_entries(table.iter(), report)
+    }
+
+    /// Some entries of a table, replaced.
+    pub fn apply_entries<'e>(&self, entries: impl Iterator<Item = &'e Entry>, report: &mut Report) -> Table {
+        self.entries(entries, &mut Vec::new(), report)
     }
 
     /// `open` holds the references that are being replaced, to notice parameters that refer to each other.
@@ -85,15 +90,24 @@ impl Scope<'_> {
         let data = match &node.data {
             Data::Scalar(Value::String(text)) => return self.text(text, &node.origin, open, report),
             Data::Array(items) => Data::Array(items.iter().map(|item| self.node(item, open, report)).collect()),
-            Data::Table(table) => Data::Table(self.table(table, open, report)),
+            Data::Table(table) => Data::Table(self.entries(table.iter(), open, report)),
             other => other.clone(),
         };
         Node { origin: node.origin.clone(), data }
     }
 
-    fn table(&self, table: &Table, open: &mut Vec<String>, report: &mut Report) -> Table {
-        let replaced = |entry: &Entry| Entry { node: self.node(&entry.node, open, report), ..entry.clone() };
-        table.iter().map(replaced).collect()
+    fn entries<'e>(
+        &self,
+        entries: impl Iterator<Item = &'e Entry>,
+        open: &mut Vec<String>,
+        report: &mut Report,
+    ) -> Table {
+        let replaced = |entry: &Entry| Entry {
+            name: entry.name.clone(),
+            origin: entry.origin.clone(),
+            node: self.node(&entry.node, open, report),
+        };
+        entries.map(replaced).collect()
     }
 
     fn text(&self, text: &str, origin: &Origin, open: &mut Vec<String>, report: &mut Report) -> Node {
