@@ -131,7 +131,7 @@ pub(crate) fn place_of(stage: &Stage, field: &str) -> Option<gazal_spec::Place> 
     let mut name = field;
     loop {
         if let Some(place) = stage.places.get(name) {
-            return Some(place.clone());
+            return Some(place);
         }
         name = name.rsplit_once('.')?.0;
         if name == "params" || name == "inputs" {

@@ -8,10 +8,10 @@ use serde_json::Value;
 use crate::diagnostic::{Origin, Report};
 use crate::keys::expect_table;
 use crate::params::Checkers;
+use crate::places::Surveyor;
 use crate::raw::{self, Data, Entry, Table};
 use crate::reference::Directory;
 use crate::settings::Settings;
-use crate::source::Lines;
 use crate::stage::{Draft, Read, Reader};
 use crate::substitute::{Axes, Scope, references};
 use crate::wire::{Wire, connect};
@@ -26,9 +26,10 @@ pub(crate) fn check(source: &Source, file: &Table, kinds: &Kinds, report: &mut R
     let defaults = Settings::read(&pipeline, Settings::default(), report);
     let name = read_name(file.entry("pipeline"), &pipeline, report);
     let stages = section(file, "stages", report);
-    let lines = Lines::of(source);
+    let surveyor = Surveyor::of(source);
     let checkers = Checkers::default();
-    let reader = Reader { lines: &lines, kinds, checkers: &checkers, params, pipeline: &pipeline, stages, defaults };
+    let reader =
+        Reader { surveyor: &surveyor, kinds, checkers: &checkers, params, pipeline: &pipeline, stages, defaults };
     if stages.len() == 0 {
         report.error(&Origin::Nowhere, "this pipeline has no stages").help("add `[stages.NAME]`".to_string());
     }

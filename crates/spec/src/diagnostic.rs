@@ -135,6 +135,10 @@ impl Report {
         self.push(Diagnostic::new(Severity::Warning, origin, message))
     }
 
+    pub fn append(&mut self, mut other: Report) {
+        self.found.append(&mut other.found);
+    }
+
     pub fn len(&self) -> usize {
         self.found.len()
     }

@@ -6,9 +6,11 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use serde_json::{Number, Value};
-use toml::de::{DeFloat, DeInteger, DeTable, DeValue};
+use toml::Spanned;
+use toml::de::{DeFloat, DeInteger, DeString, DeTable, DeValue};
 
 use crate::diagnostic::{Origin, Report};
+use crate::pieces;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
@@ -204,6 +206,16 @@ impl Table {
         self.entries.push(entry);
     }
 
+    /// Adds the entries of another piece of the file: within a table of both, else at the end.
+    fn join(&mut self, piece: Table) {
+        for entry in piece.entries {
+            match (self.get_mut(&entry.name).map(|node| &mut node.data), entry.node.data) {
+                (Some(Data::Table(table)), Data::Table(more)) => table.join(more),
+                (_, data) => self.insert(Entry { node: Node { data, ..entry.node }, ..entry }),
+            }
+        }
+    }
+
     fn reindex(&mut self) {
         let numbered = || self.names().enumerate().map(|(at, name)| (name.to_string(), at));
         self.index = (self.len() > SMALL).then(|| Box::new(numbered().collect()));
@@ -226,19 +238,35 @@ impl FromIterator<Entry> for Table {
 ///
 /// After names that are defined twice reading goes on, with all that was said under either.
 pub(crate) fn parse(text: &str, report: &mut Report) -> Option<Table> {
+    if let Some(table) = parse_pieces(text, pieces::LENGTH, report) {
+        return Some(table);
+    }
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let origin = error.span().map_or(Origin::Nowhere, Origin::File);
         report.error(&origin, syntax_message(text, error));
     }
-    errors.iter().all(is_duplicate).then(|| read_table(table.get_ref(), &Origin::File, report))
+    errors.iter().all(is_duplicate).then(|| read_table(table.into_inner(), &Origin::File, report))
+}
+
+/// Parses a long file in pieces; `None` where that is not the same.
+fn parse_pieces(text: &str, length: usize, report: &mut Report) -> Option<Table> {
+    let mut whole = Table::default();
+    let mut found = Report::default();
+    for piece in pieces::pieces(text, length).filter(|pieces| pieces.len() > 1)? {
+        let locate = |span: Range<usize>| Origin::File(piece.start + span.start..piece.start + span.end);
+        let table = DeTable::parse(&text[piece.clone()]).ok()?;
+        whole.join(read_table(table.into_inner(), &locate, &mut found));
+    }
+    report.append(found);
+    Some(whole)
 }
 
 /// Parses one TOML value that came from an argument; `None` when it is not TOML.
 pub(crate) fn parse_value(text: &str, origin: &Origin) -> Option<Node> {
     let value = DeValue::parse(text).ok()?;
     let mut report = Report::default();
-    let node = read(value.get_ref(), value.span(), &|_| origin.clone(), &mut report);
+    let node = read_spanned(value, &|_| origin.clone(), &mut report);
     (!node.broken()).then_some(node)
 }
 
@@ -256,29 +284,34 @@ fn is_duplicate(error: &toml::de::Error) -> bool {
 
 type Locate<'a> = &'a dyn Fn(Range<usize>) -> Origin;
 
-fn read(value: &DeValue, span: Range<usize>, locate: Locate, report: &mut Report) -> Node {
+fn read(value: DeValue, span: Range<usize>, locate: Locate, report: &mut Report) -> Node {
     let origin = locate(span);
     let data = match value {
-        DeValue::String(text) => Data::Scalar(text.as_ref().into()),
-        DeValue::Boolean(flag) => Data::Scalar((*flag).into()),
+        DeValue::String(text) => Data::Scalar(text.into()),
+        DeValue::Boolean(flag) => Data::Scalar(flag.into()),
         DeValue::Datetime(time) => Data::Scalar(time.to_string().into()),
-        DeValue::Integer(integer) => number(read_integer(integer), "does not fit 64 bits", &origin, report),
-        DeValue::Float(float) => number(read_float(float), "is not a finite number", &origin, report),
+        DeValue::Integer(integer) => number(read_integer(&integer), "does not fit 64 bits", &origin, report),
+        DeValue::Float(float) => number(read_float(&float), "is not a finite number", &origin, report),
         DeValue::Array(items) => {
-            Data::Array(items.iter().map(|item| read(item.get_ref(), item.span(), locate, report)).collect())
+            Data::Array(items.into_iter().map(|item| read_spanned(item, locate, report)).collect())
         }
         DeValue::Table(table) => Data::Table(read_table(table, locate, report)),
     };
     Node { origin, data }
 }
 
-fn read_table(table: &DeTable, locate: Locate, report: &mut Report) -> Table {
-    let mut entries: Vec<_> = table.iter().collect();
+fn read_spanned(value: Spanned<DeValue>, locate: Locate, report: &mut Report) -> Node {
+    let span = value.span();
+    read(value.into_inner(), span, locate, report)
+}
+
+fn read_table(table: DeTable, locate: Locate, report: &mut Report) -> Table {
+    let mut entries: Vec<_> = table.into_iter().collect();
     entries.sort_by_key(|(name, _)| name.span().start);
-    let read_entry = |(name, value): (&toml::Spanned<_>, &toml::Spanned<DeValue>)| Entry {
-        name: AsRef::<str>::as_ref(name.get_ref()).to_string(),
+    let read_entry = |(name, value): (Spanned<DeString>, Spanned<DeValue>)| Entry {
         origin: locate(name.span()),
-        node: read(value.get_ref(), value.span(), locate, report),
+        name: name.into_inner().into_owned(),
+        node: read_spanned(value, locate, report),
     };
     entries.into_iter().map(read_entry).collect()
 }
@@ -300,4 +333,64 @@ fn read_integer(integer: &DeInteger) -> Option<Number> {
 
 fn read_float(float: &DeFloat) -> Option<Number> {
     Number::from_f64(float.as_str().parse().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const LONG: &str = r#"
+[pipeline]
+name = "long"
+[stages.a] # first
+kind = "source"
+params.path = "x"
+[stages.a.needs]
+cpus = 2
+[stages.b]
+kind = "exec"
+params = { command = ["sh", """
+[not.a-header
+"""], huge = nan }
+[profiles.p.stages.a]
+seed = 1
+[params]
+x = { y = 1 }
+"#;
+
+    #[test]
+    fn pieces_are_the_same_tree_and_the_same_mistakes() {
+        let (mut in_pieces, mut at_once) = (Report::default(), Report::default());
+        let long = LONG.replace("[not.a-header", "not a header");
+        let table = parse_pieces(&long, 1, &mut in_pieces).unwrap();
+        assert_eq!(format!("{table:?}"), format!("{:?}", parse(&long, &mut at_once).unwrap()));
+        assert_eq!((in_pieces.len(), in_pieces.finish()), (1, at_once.finish()));
+    }
+
+    #[test]
+    fn a_cut_within_a_text_is_noticed() {
+        for line in ["[not.a-header", "[not.a-header]"] {
+            let long = LONG.replace("[not.a-header", line);
+            assert!(parse_pieces(&long, 1, &mut Report::default()).is_none(), "{line}");
+            assert!(parse(&long, &mut Report::default()).is_some());
+        }
+    }
+
+    #[test]
+    fn names_are_found_in_large_tables_too() {
+        let entry = |at: usize| Entry {
+            name: format!("n{at}"),
+            origin: Origin::Nowhere,
+            node: Node::scalar(Origin::Nowhere, at),
+        };
+        let mut table = Table::default();
+        (0..SMALL * 3).for_each(|at| table.insert(entry(at)));
+        table.insert(Entry { node: Node::scalar(Origin::Nowhere, 7), ..entry(20) });
+        assert_eq!(table.remove("n0").unwrap().name, "n0");
+        assert_eq!(table.get("n0").map(Node::to_value), None);
+        assert_eq!(table.get("n20").map(Node::to_value), Some(7.into()));
+        assert_eq!(table.get("n47").map(Node::to_value), Some(47.into()));
+        assert_eq!(table.names().last(), Some("n47"));
+    }
 }

@@ -7,12 +7,12 @@ use serde_json::{Map, Value};
 
 use crate::diagnostic::{Origin, Report};
 use crate::params::{Checker, Checkers, Params};
+use crate::places::Surveyor;
 use crate::raw::{Data, Entry, Node, Table};
 use crate::settings::{Needs, Settings, read_needs};
-use crate::source::Lines;
 use crate::substitute::{Axes, Scope};
 use crate::suggest::{nearest, one_of};
-use crate::{Place, keys, matrix};
+use crate::{Places, keys, matrix};
 
 /// A stage or matrix point whose inputs are still names.
 pub(crate) struct Draft {
@@ -29,7 +29,7 @@ pub(crate) struct Draft {
     pub inputs: Table,
     pub settings: Settings,
     pub needs: Needs,
-    pub places: BTreeMap<String, Place>,
+    pub places: Places,
     pub matrix: BTreeMap<String, Value>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Ports {
 
 /// What all stages of a file are read with.
 pub(crate) struct Reader<'a> {
-    pub lines: &'a Lines<'a>,
+    pub surveyor: &'a Surveyor<'a>,
     pub kinds: &'a Kinds,
     pub checkers: &'a Checkers,
     pub params: &'a Table,
@@ -165,8 +165,8 @@ impl Reader<'_> {
         self.kinds.get(node.as_str()?)
     }
 
-    fn places(&self, stage: &Named, table: &Table, params: &Table) -> BTreeMap<String, Place> {
-        let mut places = BTreeMap::new();
+    fn places(&self, stage: &Named, table: &Table, params: &Table) -> Places {
+        let mut places = Vec::new();
         for name in ["seed", "backend", "precision"] {
             let node = table.get(name).or_else(|| self.pipeline.get(name));
             self.add_place(&mut places, name, node.map(|node| &node.origin));
@@ -181,20 +181,20 @@ impl Reader<'_> {
         for entry in params.iter() {
             self.add_places(&mut places, &format!("params.{}", entry.name), &entry.node);
         }
-        places
+        self.surveyor.places(places)
     }
 
     /// The places of a value and of all that is nested in it.
-    fn add_places(&self, places: &mut BTreeMap<String, Place>, name: &str, node: &Node) {
+    fn add_places(&self, places: &mut Vec<(String, usize)>, name: &str, node: &Node) {
         self.add_place(places, name, Some(&node.origin));
         for entry in node.as_table().into_iter().flat_map(Table::iter) {
             self.add_places(places, &format!("{name}.{}", entry.name), &entry.node);
         }
     }
 
-    fn add_place(&self, places: &mut BTreeMap<String, Place>, name: &str, origin: Option<&Origin>) {
+    fn add_place(&self, places: &mut Vec<(String, usize)>, name: &str, origin: Option<&Origin>) {
         if let Some(Origin::File(span)) = origin {
-            places.insert(name.into(), self.lines.place(span.start));
+            places.push((name.into(), span.start));
         }
     }
 }
