@@ -7,12 +7,13 @@
 use divan::{AllocProfiler, Bencher};
 use gazal_spec::{Overrides, Pipeline, Source, load};
 use gazal_stage_api::Kinds;
+use mimalloc::MiMalloc;
 
 #[path = "../src/tests/kinds.rs"]
 mod kinds;
 
 #[global_allocator]
-static MEMORY: AllocProfiler = AllocProfiler::system();
+static MEMORY: AllocProfiler<MiMalloc> = AllocProfiler::new(MiMalloc);
 
 const LAYERS: usize = 10;
 const SIZES: [usize; 3] = [1_000, 10_000, 100_000];

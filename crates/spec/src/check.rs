@@ -18,22 +18,30 @@ use crate::wire::{Wire, connect};
 use crate::{Input, OutputRef, Pipeline, Source, Stage, order};
 
 /// Checks everything; `None` only where a stage is too broken to be built, which is in the report.
-pub(crate) fn check(source: &Source, file: &Table, kinds: &Kinds, report: &mut Report) -> Option<Pipeline> {
-    let params = section(file, "params", report);
+pub(crate) fn check(source: &Source, mut file: Table, kinds: &Kinds, report: &mut Report) -> Option<Pipeline> {
+    let stages = take_section(&mut file, "stages", report);
+    let params = section(&file, "params", report);
     let scope = Scope { params, matrix: Axes::Absent };
     scope.apply_table(params, report);
-    let pipeline = scope.apply_table(section(file, "pipeline", report), report);
+    let pipeline = scope.apply_table(section(&file, "pipeline", report), report);
     let defaults = Settings::read(&pipeline, Settings::default(), report);
     let name = read_name(file.entry("pipeline"), &pipeline, report);
-    let stages = section(file, "stages", report);
     let surveyor = Surveyor::of(source);
     let checkers = Checkers::default();
-    let reader =
-        Reader { surveyor: &surveyor, kinds, checkers: &checkers, params, pipeline: &pipeline, stages, defaults };
+    let names: Vec<String> = stages.names().map(str::to_string).collect();
+    let reader = Reader {
+        surveyor: &surveyor,
+        kinds,
+        checkers: &checkers,
+        params,
+        pipeline: &pipeline,
+        names: &names,
+        defaults,
+    };
     if stages.len() == 0 {
         report.error(&Origin::Nowhere, "this pipeline has no stages").help("add `[stages.NAME]`".to_string());
     }
-    let Stages { drafts, ghosts, directory } = read_stages(&reader, report);
+    let Stages { drafts, ghosts, directory } = read_stages(stages, &reader, report);
     let wires: Vec<Vec<Wire>> = drafts.iter().map(|draft| connect(draft, &drafts, &directory, report)).collect();
     for ghost in &ghosts {
         connect(ghost, &drafts, &directory, report);
@@ -71,6 +79,14 @@ fn section<'a>(file: &'a Table, name: &str, report: &mut Report) -> &'a Table {
     file.entry(name).and_then(|entry| expect_table(entry, report)).unwrap_or(&raw::EMPTY)
 }
 
+/// Like [`section`], out of the file.
+fn take_section(file: &mut Table, name: &str, report: &mut Report) -> Table {
+    match file.remove(name).map(|entry| (expect_table(&entry, report).is_some(), entry.node.data)) {
+        Some((true, Data::Table(table))) => table,
+        _ => Table::default(),
+    }
+}
+
 fn read_name(section: Option<&Entry>, pipeline: &Table, report: &mut Report) -> Option<String> {
     if section.is_some_and(|section| section.node.as_table().is_none()) {
         return None;
@@ -96,10 +112,12 @@ struct Stages {
     directory: Directory,
 }
 
-fn read_stages(reader: &Reader, report: &mut Report) -> Stages {
+/// Reads the stages and lets go of what the file says of each: of a large pipeline there is no room for both.
+fn read_stages(stages: Table, reader: &Reader, report: &mut Report) -> Stages {
     let mut all = Stages::default();
-    for stage in reader.stages.iter() {
-        match reader.read(stage, report) {
+    all.drafts.reserve(stages.len());
+    for stage in stages {
+        match reader.read(&stage, report) {
             Read::Drafts(points) => all.drafts.extend(points),
             Read::Disabled => all.directory.disabled(&stage.name),
             Read::Opaque(ghost) => {
@@ -116,7 +134,7 @@ fn read_stages(reader: &Reader, report: &mut Report) -> Stages {
 fn build(drafts: Vec<Draft>, wires: Vec<Vec<Wire>>, sorted: &[usize]) -> Option<Vec<Stage>> {
     let mut rank = vec![None; drafts.len()];
     sorted.iter().enumerate().for_each(|(new, &old)| rank[old] = Some(new));
-    let mut stages: Vec<(usize, Stage)> = Vec::new();
+    let mut stages: Vec<(usize, Stage)> = Vec::with_capacity(drafts.len());
     for ((draft, wires), rank_of) in drafts.into_iter().zip(wires).zip(&rank) {
         stages.push(((*rank_of)?, stage(draft, wires, &rank)?));
     }

@@ -65,5 +65,5 @@ fn read(source: &Source, overrides: &Overrides, kinds: &Kinds, report: &mut Repo
     let used = check::used_params(&file);
     let merged = merge::apply(file, overrides, kinds, report);
     check::warn_unused(&used, &merged, report);
-    check::check(source, &merged, kinds, report)
+    check::check(source, merged, kinds, report)
 }

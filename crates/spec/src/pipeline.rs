@@ -1,7 +1,5 @@
 //! The checked pipeline. A value of these types needs no second check.
 
-use std::collections::BTreeMap;
-
 use gazal_stage_api::{DynKind, OutPort, Precision};
 use serde_json::{Map, Value};
 
@@ -36,7 +34,7 @@ pub struct Stage {
     pub needs: Needs,
     pub places: Places,
     /// Axis to value, for a matrix point.
-    pub matrix: BTreeMap<String, Value>,
+    pub matrix: Map<String, Value>,
 }
 
 /// A connected input port.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::diagnostic::Mistake;
 use crate::matrix::label;
@@ -39,7 +39,7 @@ pub(crate) struct Found {
 }
 
 impl Directory {
-    pub fn add(&mut self, base: &str, matrix: &BTreeMap<String, Value>) {
+    pub fn add(&mut self, base: &str, matrix: &Map<String, Value>) {
         if !self.stages.contains_key(base) {
             self.stages.insert(base.into(), Points::default());
         }
@@ -107,7 +107,7 @@ impl Directory {
 }
 
 impl Points {
-    fn add(&mut self, point: usize, matrix: &BTreeMap<String, Value>) {
+    fn add(&mut self, point: usize, matrix: &Map<String, Value>) {
         self.all.push(point);
         for (axis, value) in matrix {
             let values = self.axes.entry(axis.clone()).or_default();
@@ -168,10 +168,11 @@ mod tests {
 
     fn directory() -> Directory {
         let mut all = Directory::default();
-        all.add("base", &BTreeMap::new());
+        all.add("base", &Map::new());
         for model in ["sft", "qwen3-0.6b"] {
             for rate in [0.1, 0.5] {
-                all.add("cell", &BTreeMap::from([("model".into(), json!(model)), ("rate".into(), json!(rate))]));
+                let point = [("model".into(), json!(model)), ("rate".into(), json!(rate))];
+                all.add("cell", &Map::from_iter(point));
             }
         }
         all

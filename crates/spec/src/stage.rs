@@ -1,7 +1,5 @@
 //! One stage table to drafts: one a matrix point, complete but for its connections.
 
-use std::collections::BTreeMap;
-
 use gazal_stage_api::{Declared, DynKind, InPort, Kinds, OutPort, PortType};
 use serde_json::{Map, Value};
 
@@ -30,7 +28,7 @@ pub(crate) struct Draft {
     pub settings: Settings,
     pub needs: Needs,
     pub places: Places,
-    pub matrix: BTreeMap<String, Value>,
+    pub matrix: Map<String, Value>,
 }
 
 pub(crate) struct Ports {
@@ -47,7 +45,8 @@ pub(crate) struct Reader<'a> {
     pub params: &'a Table,
     /// The table `[pipeline]`, for the places of inherited values.
     pub pipeline: &'a Table,
-    pub stages: &'a Table,
+    /// The names of all stages.
+    pub names: &'a [String],
     pub defaults: Settings,
 }
 
@@ -136,7 +135,7 @@ impl Reader<'_> {
             needs: table.get("needs").map(|node| read_needs(node, report)).unwrap_or_default(),
             places: self.places(stage, &table, &params.table),
             params: params.table.to_map(),
-            matrix: point.to_map().into_iter().collect(),
+            matrix: point.to_map(),
         }
     }
 
@@ -148,7 +147,7 @@ impl Reader<'_> {
 
     fn kind(&self, stage: &Entry, table: &Table, report: &mut Report) -> Option<&'static dyn DynKind> {
         let Some(node) = table.get("kind") else {
-            let others = self.stages.names().filter(|name| *name != stage.name);
+            let others = self.names.iter().map(String::as_str).filter(|name| *name != stage.name);
             let meant = nearest(&stage.name, others).map(|name| format!("; or was the stage `{name}` meant?"));
             let help = format!("add `kind = \"…\"`{}", meant.unwrap_or_default());
             report.error(&stage.origin, format!("the stage `{}` has no `kind`", stage.name)).help(help);
