@@ -6,7 +6,7 @@ use gazal_stage_api::Kinds;
 use serde_json::Value;
 
 use crate::diagnostic::{Origin, Report};
-use crate::keys::expect_table;
+use crate::keys::{expect_table, take_table};
 use crate::params::Checkers;
 use crate::places::Surveyor;
 use crate::raw::{self, Data, Entry, Table};
@@ -19,7 +19,7 @@ use crate::{Input, OutputRef, Pipeline, Source, Stage, order};
 
 /// Checks everything; `None` only where a stage is too broken to be built, which is in the report.
 pub(crate) fn check(source: &Source, mut file: Table, kinds: &Kinds, report: &mut Report) -> Option<Pipeline> {
-    let stages = take_section(&mut file, "stages", report);
+    let stages = take_table(&mut file, "stages", report);
     let params = section(&file, "params", report);
     let scope = Scope { params, matrix: Axes::Absent };
     scope.apply_table(params, report);
@@ -79,14 +79,6 @@ fn section<'a>(file: &'a Table, name: &str, report: &mut Report) -> &'a Table {
     file.entry(name).and_then(|entry| expect_table(entry, report)).unwrap_or(&raw::EMPTY)
 }
 
-/// Like [`section`], out of the file.
-fn take_section(file: &mut Table, name: &str, report: &mut Report) -> Table {
-    match file.remove(name).map(|entry| (expect_table(&entry, report).is_some(), entry.node.data)) {
-        Some((true, Data::Table(table))) => table,
-        _ => Table::default(),
-    }
-}
-
 fn read_name(section: Option<&Entry>, pipeline: &Table, report: &mut Report) -> Option<String> {
     if section.is_some_and(|section| section.node.as_table().is_none()) {
         return None;
@@ -117,12 +109,13 @@ fn read_stages(stages: Table, reader: &Reader, report: &mut Report) -> Stages {
     let mut all = Stages::default();
     all.drafts.reserve(stages.len());
     for stage in stages {
-        match reader.read(&stage, report) {
+        let name = stage.name.clone();
+        match reader.read(stage, report) {
             Read::Drafts(points) => all.drafts.extend(points),
-            Read::Disabled => all.directory.disabled(&stage.name),
+            Read::Disabled => all.directory.disabled(&name),
             Read::Opaque(ghost) => {
                 all.ghosts.extend(ghost.map(|ghost| *ghost));
-                all.directory.opaque(&stage.name);
+                all.directory.opaque(&name);
             }
         }
     }

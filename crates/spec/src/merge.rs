@@ -149,7 +149,7 @@ fn set_backends(file: &mut Table, backends: &[(Option<String>, String)], report:
 
 fn forget_backends(file: &mut Table) {
     let Some(stages) = file.table_mut("stages") else { return };
-    for stage in stages.nodes_mut() {
+    for (_, stage) in stages.iter_mut() {
         if let Data::Table(stage) = &mut stage.data {
             stage.remove("backend");
         }

@@ -17,6 +17,8 @@ use crate::suggest::{did_you_mean, one_of};
 pub(crate) struct Params {
     /// By canonical name, with places; without those that the kind does not know.
     pub table: Table,
+    /// The same without places.
+    pub map: Map<String, Value>,
     /// Whether the kind can read them.
     pub readable: bool,
 }
@@ -43,7 +45,7 @@ impl Checker {
     }
 
     /// Checks the parameters of a stage; `origin` is where to report what is missing.
-    pub fn check(&self, written: &Table, origin: &Origin, report: &mut Report) -> Params {
+    pub fn check(&self, written: Table, origin: &Origin, report: &mut Report) -> Params {
         let table = self.keep_known(written, report);
         let map = table.to_map();
         let readable = !table.iter().any(|entry| entry.node.broken()) && self.problem(&map).is_none();
@@ -52,7 +54,7 @@ impl Checker {
         } else {
             self.report_unreadable(&table, origin, report);
         }
-        Params { table, readable }
+        Params { table, map, readable }
     }
 
     /// `table` as the kind can read it: wrong parameters left out, required ones made up.
@@ -75,7 +77,10 @@ impl Checker {
     }
 
     /// The parameters that the kind knows, by canonical name; the others are reported.
-    fn keep_known(&self, written: &Table, report: &mut Report) -> Table {
+    fn keep_known(&self, written: Table, report: &mut Report) -> Table {
+        if written.names().all(|name| self.names().any(|known| known == name)) {
+            return written;
+        }
         let mut known = Table::default();
         for entry in written.iter() {
             let Some(name) = self.canonical_name(entry) else {

@@ -135,9 +135,9 @@ impl Table {
         self.entries.iter()
     }
 
-    /// The values, to be changed in place.
-    pub fn nodes_mut(&mut self) -> impl Iterator<Item = &mut Node> {
-        self.entries.iter_mut().map(|entry| &mut entry.node)
+    /// Names and values; the values can be changed in place.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node)> {
+        self.entries.iter_mut().map(|entry| (entry.name.as_str(), &mut entry.node))
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::diagnostic::{Origin, Report};
 use crate::params::{Checker, Checkers, Params};
 use crate::places::Surveyor;
-use crate::raw::{Data, Entry, Node, Table};
+use crate::raw::{self, Data, Entry, Node, Table};
 use crate::settings::{Needs, Settings, read_needs};
 use crate::substitute::{Axes, Scope};
 use crate::suggest::{nearest, one_of};
@@ -52,8 +52,9 @@ pub(crate) struct Reader<'a> {
 
 /// A stage of the file with its kind, before its matrix is expanded.
 struct Named<'a> {
-    entry: &'a Entry,
-    table: &'a Table,
+    name: &'a str,
+    /// Of the name.
+    origin: &'a Origin,
     kind: Option<&'a Checker>,
 }
 
@@ -66,19 +67,24 @@ pub(crate) enum Read {
 }
 
 impl Reader<'_> {
-    pub fn read(&self, stage: &Entry, report: &mut Report) -> Read {
-        check_name(stage, report);
-        let Some(table) = stage.node.as_table() else { return Read::Opaque(None) };
-        if !self.enabled(table, report) {
+    pub fn read(&self, stage: Entry, report: &mut Report) -> Read {
+        check_name(&stage, report);
+        let Entry { name, origin, node: Node { data: Data::Table(mut table), .. } } = stage else {
+            return Read::Opaque(None);
+        };
+        if !self.enabled(&table, report) {
             return Read::Disabled;
         }
-        let kind = self.kind(stage, table, report).map(|kind| self.checkers.of(kind));
-        let stage = Named { entry: stage, table, kind: kind.as_deref() };
-        match self.points(table, report) {
-            None => Read::Opaque(Some(Box::new(self.draft(&stage, Axes::Broken, report)))),
-            Some(points) if points.is_empty() => Read::Drafts(vec![self.draft(&stage, Axes::Absent, report)]),
+        let kind = self.kind(&name, &origin, &table, report).map(|kind| self.checkers.of(kind));
+        let stage = Named { name: &name, origin: &origin, kind: kind.as_deref() };
+        let Some(matrix) = table.remove("matrix") else {
+            return Read::Drafts(vec![self.draft(&stage, table, Axes::Absent, report)]);
+        };
+        match self.points(matrix, report) {
+            None => Read::Opaque(Some(Box::new(self.draft(&stage, table, Axes::Broken, report)))),
             Some(points) => {
-                Read::Drafts(points.iter().map(|point| self.draft(&stage, Axes::Point(point), report)).collect())
+                let draft = |point| self.draft(&stage, table.clone(), Axes::Point(point), report);
+                Read::Drafts(points.iter().map(draft).collect())
             }
         }
     }
@@ -100,21 +106,21 @@ impl Reader<'_> {
         true
     }
 
-    /// None for a stage without a matrix.
-    fn points(&self, table: &Table, report: &mut Report) -> Option<Vec<matrix::Point>> {
-        let Some(entry) = table.entry("matrix") else { return Some(Vec::new()) };
-        let node = self.before_points().apply(&entry.node, report);
-        matrix::expand(&Entry { name: entry.name.clone(), origin: entry.origin.clone(), node }, report)
+    fn points(&self, matrix: Entry, report: &mut Report) -> Option<Vec<matrix::Point>> {
+        let node = self.before_points().apply(&matrix.node, report);
+        matrix::expand(&Entry { node, ..matrix }, report)
     }
 
-    fn draft(&self, stage: &Named, axes: Axes, report: &mut Report) -> Draft {
-        let table = self.replace(stage.table, Scope { params: self.params, matrix: axes }, report);
-        let written = subtable(&table, "params", report);
+    /// `table` is the stage's as written; `kind` and `enabled` are read before.
+    fn draft(&self, stage: &Named, mut table: Table, axes: Axes, report: &mut Report) -> Draft {
+        let scope = Scope { params: self.params, matrix: axes };
+        scope.fill_table(&mut table, &|name| !["kind", "enabled"].contains(&name), report);
+        let written = keys::take_table(&mut table, "params", report);
         let inputs = subtable(&table, "inputs", report);
         let declared = declare(&table, &inputs, report);
         let params = match stage.kind {
-            Some(checker) => checker.check(&written, &stage.entry.origin, report),
-            None => Params { table: written, readable: false },
+            Some(checker) => checker.check(written, stage.origin, report),
+            None => Params { map: written.to_map(), table: written, readable: false },
         };
         let kind = stage.kind.map(|checker| checker.kind);
         let ports = stage.kind.and_then(|checker| ask_ports(checker, &params, &declared));
@@ -122,35 +128,28 @@ impl Reader<'_> {
             check_outputs(kind, ports.as_ref(), &table, report);
             warn_idle(kind, &table, report);
         }
-        let none = Table::default();
-        let point = if let Axes::Point(point) = axes { point } else { &none };
+        let point = if let Axes::Point(point) = axes { point } else { &raw::EMPTY };
         Draft {
-            name: matrix::point_name(&stage.entry.name, point),
-            base: stage.entry.name.clone(),
-            origin: stage.entry.origin.clone(),
+            name: matrix::point_name(stage.name, point),
+            base: stage.name.into(),
+            origin: stage.origin.clone(),
             kind,
             ports,
             inputs,
             settings: Settings::read(&table, self.defaults, report),
             needs: table.get("needs").map(|node| read_needs(node, report)).unwrap_or_default(),
             places: self.places(stage, &table, &params.table),
-            params: params.table.to_map(),
+            params: params.map,
             matrix: point.to_map(),
         }
     }
 
-    /// The stage's table with its references replaced; `kind`, `enabled` and `matrix` are read before that.
-    fn replace(&self, table: &Table, scope: Scope, report: &mut Report) -> Table {
-        let late = |entry: &&Entry| !["kind", "enabled", "matrix"].contains(&entry.name.as_str());
-        scope.apply_entries(table.iter().filter(late), report)
-    }
-
-    fn kind(&self, stage: &Entry, table: &Table, report: &mut Report) -> Option<&'static dyn DynKind> {
+    fn kind(&self, stage: &str, origin: &Origin, table: &Table, report: &mut Report) -> Option<&'static dyn DynKind> {
         let Some(node) = table.get("kind") else {
-            let others = self.names.iter().map(String::as_str).filter(|name| *name != stage.name);
-            let meant = nearest(&stage.name, others).map(|name| format!("; or was the stage `{name}` meant?"));
+            let others = self.names.iter().map(String::as_str).filter(|name| *name != stage);
+            let meant = nearest(stage, others).map(|name| format!("; or was the stage `{name}` meant?"));
             let help = format!("add `kind = \"…\"`{}", meant.unwrap_or_default());
-            report.error(&stage.origin, format!("the stage `{}` has no `kind`", stage.name)).help(help);
+            report.error(origin, format!("the stage `{stage}` has no `kind`")).help(help);
             return None;
         };
         let node = self.before_points().apply(node, report);
@@ -170,8 +169,8 @@ impl Reader<'_> {
             let node = table.get(name).or_else(|| self.pipeline.get(name));
             self.add_place(&mut places, name, node.map(|node| &node.origin));
         }
-        self.add_place(&mut places, "", Some(&stage.entry.origin));
-        self.add_place(&mut places, "kind", stage.table.get("kind").map(|node| &node.origin));
+        self.add_place(&mut places, "", Some(stage.origin));
+        self.add_place(&mut places, "kind", table.get("kind").map(|node| &node.origin));
         for name in ["inputs", "outputs", "needs"] {
             for entry in table.table(name).into_iter().flat_map(Table::iter) {
                 self.add_place(&mut places, &format!("{name}.{}", entry.name), Some(&entry.node.origin));
@@ -240,10 +239,9 @@ fn read_type(entry: &Entry, report: &mut Report) -> Option<PortType> {
 fn ask_ports(checker: &Checker, params: &Params, declared: &Declared) -> Option<Ports> {
     let kind = checker.kind;
     if params.readable {
-        let map = params.table.to_map();
         return Some(Ports {
-            inputs: kind.inputs(&map, declared).ok()?,
-            outputs: Some(kind.outputs(&map, declared).ok()?),
+            inputs: kind.inputs(&params.map, declared).ok()?,
+            outputs: Some(kind.outputs(&params.map, declared).ok()?),
         });
     }
     Some(Ports { inputs: kind.inputs(&checker.mended(&params.table), declared).ok()?, outputs: None })

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use crate::diagnostic::{Origin, Report};
-use crate::raw::{Data, Entry, Node, Table};
+use crate::raw::{Data, Node, Table};
 use crate::suggest::one_of;
 
 /// What references can see.
@@ -72,42 +72,38 @@ fn reference(after: &str) -> Option<&str> {
 impl Scope<'_> {
     /// `node` with its references replaced; what cannot be replaced is reported and broken.
     pub fn apply(&self, node: &Node, report: &mut Report) -> Node {
-        self.node(node, &mut Vec::new(), report)
+        self.filled(node, &mut Vec::new(), report)
     }
 
     /// All entries of a table, replaced.
     pub fn apply_table(&self, table: &Table, report: &mut Report) -> Table {
-        self.apply_entries(table.iter(), report)
+        let mut filled = table.clone();
+        self.fill_table(&mut filled, &|_| true, report);
+        filled
     }
 
-    /// Some entries of a table, replaced.
-    pub fn apply_entries<'e>(&self, entries: impl Iterator<Item = &'e Entry>, report: &mut Report) -> Table {
-        self.entries(entries, &mut Vec::new(), report)
+    /// Replaces the references in those entries of a table that are `wanted` by name.
+    pub fn fill_table(&self, table: &mut Table, wanted: &dyn Fn(&str) -> bool, report: &mut Report) {
+        let wanted = table.iter_mut().filter(|(name, _)| wanted(name));
+        wanted.for_each(|(_, node)| self.fill(node, &mut Vec::new(), report));
+    }
+
+    fn filled(&self, node: &Node, open: &mut Vec<String>, report: &mut Report) -> Node {
+        let mut filled = node.clone();
+        self.fill(&mut filled, open, report);
+        filled
     }
 
     /// `open` holds the references that are being replaced, to notice parameters that refer to each other.
-    fn node(&self, node: &Node, open: &mut Vec<String>, report: &mut Report) -> Node {
-        let data = match &node.data {
-            Data::Scalar(Value::String(text)) => return self.text(text, &node.origin, open, report),
-            Data::Array(items) => Data::Array(items.iter().map(|item| self.node(item, open, report)).collect()),
-            Data::Table(table) => Data::Table(self.entries(table.iter(), open, report)),
-            other => other.clone(),
-        };
-        Node { origin: node.origin.clone(), data }
-    }
-
-    fn entries<'e>(
-        &self,
-        entries: impl Iterator<Item = &'e Entry>,
-        open: &mut Vec<String>,
-        report: &mut Report,
-    ) -> Table {
-        let replaced = |entry: &Entry| Entry {
-            name: entry.name.clone(),
-            origin: entry.origin.clone(),
-            node: self.node(&entry.node, open, report),
-        };
-        entries.map(replaced).collect()
+    fn fill(&self, node: &mut Node, open: &mut Vec<String>, report: &mut Report) {
+        match &mut node.data {
+            Data::Scalar(Value::String(text)) if text.contains("${") => {
+                *node = self.text(text, &node.origin, open, report);
+            }
+            Data::Array(items) => items.iter_mut().for_each(|item| self.fill(item, open, report)),
+            Data::Table(table) => table.iter_mut().for_each(|(_, node)| self.fill(node, open, report)),
+            Data::Scalar(_) | Data::Broken => {}
+        }
     }
 
     fn text(&self, text: &str, origin: &Origin, open: &mut Vec<String>, report: &mut Report) -> Node {
@@ -139,7 +135,7 @@ impl Scope<'_> {
         match self.find(path, origin, report) {
             Some(found) => {
                 open.push(path.to_string());
-                let value = self.node(found, open, report);
+                let value = self.filled(found, open, report);
                 open.pop();
                 value
             }
