@@ -24,9 +24,28 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Bring a pipeline, or some of its stages, up to date.
+    ///
+    /// Stages are names: `sft`, `cell` with all its matrix points, `cell@group=1` with some. `sft+` adds all that needs
+    /// it, `+sft` all that it needs. Without stages the whole pipeline is meant.
+    #[command(verbatim_doc_comment)]
     Run(RunArgs),
     /// Show what a run would do, and why.
-    Plan(PlanArgs),
+    Plan(PlanOut),
+    /// Run, and again whenever the pipeline or a file that it reads changes.
+    Watch(RunArgs),
+    /// How two runs differ: parameters, inputs, metrics, time.
+    Diff {
+        /// Ids of runs, beginnings of them, or `last`.
+        #[arg(value_name = "RUN_A")]
+        a: String,
+        #[arg(value_name = "RUN_B")]
+        b: String,
+    },
+    /// List the runs of a store.
+    Runs {
+        #[command(subcommand)]
+        verb: RunsVerb,
+    },
     /// Look for mistakes without running anything.
     Check(Which),
     /// Why a stage will run, or why it last ran.
@@ -55,10 +74,20 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: CacheVerb,
     },
+    /// Print completions for a shell.
+    Completions { shell: clap_complete::Shell },
+    /// Print the manual page.
+    Man,
     #[command(hide = true)]
     Worker,
     #[command(hide = true)]
     Probe { backend: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunsVerb {
+    /// When they began, what they ran, how they ended.
+    Ls,
 }
 
 #[derive(Debug, Subcommand)]
@@ -96,6 +125,24 @@ pub(crate) struct PlanArgs {
     /// Run a stage though its result is there.
     #[arg(long, value_name = "STAGE")]
     pub force: Vec<String>,
+    /// Of the stages only this one and those behind it.
+    #[arg(long, value_name = "STAGE")]
+    pub from: Vec<String>,
+    /// Of the stages only this one and those before it.
+    #[arg(long, value_name = "STAGE")]
+    pub until: Vec<String>,
+    /// Nothing but the named stages: what they need must be there.
+    #[arg(long)]
+    pub single: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PlanOut {
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// Write the plan to a file, for `run --plan FILE`.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -105,6 +152,18 @@ pub(crate) struct RunArgs {
     /// Stages at once, at most [default: one for each CPU].
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
+    /// Run exactly what `plan --out FILE` said, or refuse where the world has moved since.
+    #[arg(long = "plan", value_name = "FILE", conflicts_with_all = ["words", "run", "profile", "set", "backend", "force", "from", "until", "single"])]
+    pub plan_file: Option<PathBuf>,
+    /// Start nothing more after a failure [default: go on with what does not need it].
+    #[arg(long)]
+    pub fail_fast: bool,
+    /// Go on after a failure with what does not need it: the default.
+    #[arg(long, overrides_with = "fail_fast")]
+    pub keep_going: bool,
+    /// Write a timeline for ui.perfetto.dev or chrome://tracing.
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

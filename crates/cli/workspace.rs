@@ -3,21 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use gazal_engine::{CancelToken, EngineError, Options, ProcessLauncher, Record, Requested, read_record};
-use gazal_spec::{Overrides, Pipeline, Source};
+use gazal_spec::{Overrides, Pipeline, Selected, Source, Wanted};
 use gazal_stage_api::Backend;
 use gazal_store::{RunDir, Store};
 
-use crate::args::{Args, Which};
+use crate::args::{Args, PlanArgs, Which};
 use crate::failure::{Exit, Failure, Text};
-use crate::{App, devices};
+use crate::{App, devices, machine};
 
 /// A pipeline, opened for a verb.
 pub(crate) struct Workspace {
     pub text: Text,
     pub file: PathBuf,
     pub pipeline: Pipeline,
-    /// As named on the command line.
-    pub targets: Vec<String>,
     pub requested: Requested,
 }
 
@@ -49,6 +47,17 @@ impl Workspace {
         }
     }
 
+    /// The same with a selection.
+    pub fn open_planned(app: &App, args: &Args, plan: &PlanArgs) -> Result<Workspace, Failure> {
+        let mut workspace = Workspace::open(app, args, &plan.which)?;
+        let PlanArgs { from, until, single, .. } = plan;
+        if plan.which.run.is_none() || !from.is_empty() || !until.is_empty() || *single {
+            (workspace.requested.from, workspace.requested.until) = (from.clone(), until.clone());
+            workspace.requested.single = *single;
+        }
+        Ok(workspace)
+    }
+
     pub fn from_words(app: &App, which: &Which) -> Result<Workspace, Failure> {
         let Some((file, targets)) = which.words.split_first() else {
             return Err(Failure::wrong("no pipeline file is named", "gazal-pipe VERB FILE [STAGE...], or --run last"));
@@ -57,7 +66,7 @@ impl Workspace {
         Workspace::read(app, Path::new(file), requested)
     }
 
-    fn read(app: &App, path: &Path, requested: Requested) -> Result<Workspace, Failure> {
+    pub fn read(app: &App, path: &Path, requested: Requested) -> Result<Workspace, Failure> {
         let name = path.display().to_string();
         let unreadable =
             |error: std::io::Error| Failure::wrong(format!("cannot read the pipeline `{name}`: {error}"), "");
@@ -73,26 +82,22 @@ impl Workspace {
             Ok(pipeline) => pipeline,
             Err(found) => return Err(Failure::diagnostics(found, text)),
         };
-        Ok(Workspace { text, file, pipeline, targets: requested.targets.clone(), requested })
+        Ok(Workspace { text, file, pipeline, requested })
     }
 
-    /// Indices of `names` and of all that they need; of everything when there are none.
-    pub fn select(&self, names: &[String]) -> Result<Vec<usize>, Failure> {
-        self.pipeline.select(names).map_err(|found| Failure::diagnostics(vec![found], self.text.clone()))
+    /// The stages that the command line names.
+    pub fn select(&self) -> Result<Selected, Failure> {
+        let Requested { targets, from, until, single, .. } = self.requested.clone();
+        self.select_as(&Wanted { words: targets, from, until, single })
     }
 
-    /// Indices of `names` alone; of everything when there are none.
+    /// Indices of `names` alone.
     pub fn find(&self, names: &[String]) -> Result<Vec<usize>, Failure> {
-        if names.is_empty() {
-            return self.select(names);
-        }
-        let mut found = Vec::new();
-        for name in names {
-            found.extend(self.pipeline.find(name).map_err(|one| Failure::diagnostics(vec![one], self.text.clone()))?);
-        }
-        found.sort_unstable();
-        found.dedup();
-        Ok(found)
+        self.select_as(&Wanted::words(names)).map(|selected| selected.targets)
+    }
+
+    fn select_as(&self, wanted: &Wanted) -> Result<Selected, Failure> {
+        self.pipeline.select(wanted).map_err(|found| Failure::diagnostics(vec![found], self.text.clone()))
     }
 
     pub fn failure(&self, error: EngineError) -> Failure {
@@ -106,9 +111,9 @@ impl Workspace {
         force: &[String],
         with: impl FnOnce(&mut Options) -> Result<T, EngineError>,
     ) -> Result<T, Failure> {
-        let selected = self.select(&self.targets)?;
+        let selected = self.select()?;
         let force = if force.is_empty() { Vec::new() } else { self.find(force)? };
-        if let Some(&outside) = force.iter().find(|index| !selected.contains(index)) {
+        if let Some(&outside) = force.iter().find(|index| !selected.all.contains(index)) {
             let name = &self.pipeline.stages[outside].name;
             return Err(Failure::wrong(
                 format!("`{name}` is forced, but is no part of this run"),
@@ -119,14 +124,20 @@ impl Workspace {
         let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
         let auto = || devices::ask_auto(&program);
         let device_check = |backend: Backend| devices::ask(&program, backend);
-        let launcher = ProcessLauncher { program: program.clone() };
+        let launcher = ProcessLauncher::new(program.clone());
         let mut options = Options {
             store,
             file: self.file.clone(),
-            selected,
+            targets: selected.targets,
+            selected: selected.all,
+            single: self.requested.single,
             force,
+            expected: None,
             jobs: threads as usize,
             threads,
+            memory: machine::memory(),
+            gpus: machine::gpus(),
+            fail_fast: false,
             auto: &auto,
             device_check: &device_check,
             launcher: &launcher,
@@ -151,5 +162,6 @@ fn requested(which: &Which, targets: &[String]) -> Result<Requested, Failure> {
         set: set.collect::<Result<_, _>>()?,
         backend: backend.collect(),
         targets: targets.to_vec(),
+        ..Requested::default()
     })
 }

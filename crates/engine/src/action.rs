@@ -1,4 +1,6 @@
 //! Performing one action: lock, second look, inputs, run, outputs, receipt. The only place that writes results.
+//!
+//! Where another stage serves this one, it is started first and ended last, in the same worker.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,11 +8,12 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use gazal_stage_api::{Context, DynKind, Folders, Kinds, StageError};
+use gazal_stage_api::{Context, DynKind, Folders, Kinds, Server, StageError};
 use gazal_store::{Digest, Lock, Output, Receipt, Scratch, Store};
 
 use crate::prepare::role_name;
-use crate::{Request, Said, content_digest, paths, process};
+use crate::process::{self, Peak};
+use crate::{Request, Said, content_digest, paths};
 
 /// Between two attempts at a lock that another run holds.
 const RETRY: Duration = Duration::from_millis(100);
@@ -26,12 +29,13 @@ pub fn perform(
     let Some(kind) = kinds.get(&request.manifest.kind) else {
         return Said::Failed(format!("this program has no stage kind `{}`", request.manifest.kind));
     };
-    let action = Action { store, kind, request, key: request.manifest.key() };
+    let action = Action { store, kinds, kind, request, key: request.manifest.key() };
     action.perform(tell, cancelled).unwrap_or_else(|last| last)
 }
 
 struct Action<'a> {
     store: &'a Store,
+    kinds: &'a Kinds,
     kind: &'static dyn DynKind,
     request: &'a Request,
     key: Digest,
@@ -44,13 +48,15 @@ impl Action<'_> {
         if !self.request.force && self.store.hit(&self.key)?.is_some() {
             return Ok(Said::Found);
         }
-        let started = Instant::now();
+        let (started, peak) = (Instant::now(), Peak::begin());
         let scratch = self.scratch()?;
         let folders = self.folders(&scratch)?;
-        self.run(folders, tell, cancelled)?;
+        let server = self.serve(tell, cancelled)?;
+        self.run(folders, server.as_deref(), tell, cancelled)?;
+        drop(server);
         self.check_unchanged()?;
         let outputs = self.put(&scratch)?;
-        self.store.publish(&self.key, &self.receipt(outputs, started))?;
+        self.store.publish(&self.key, &self.receipt(outputs, started, &peak))?;
         self.store.clear_wip(&self.key)?;
         Ok(Said::Ran)
     }
@@ -99,16 +105,30 @@ impl Action<'_> {
         Ok(Folders { inputs, outputs, paths: resolved, wip })
     }
 
-    fn run(&self, folders: Folders, tell: &mut dyn FnMut(Said), cancelled: &dyn Fn() -> bool) -> Result<(), Said> {
+    /// Starts the stage that serves this one, if there is one.
+    fn serve(&self, tell: &mut dyn FnMut(Said), cancelled: &dyn Fn() -> bool) -> Result<Option<Box<dyn Server>>, Said> {
+        let Some(request) = &self.request.service else { return Ok(None) };
+        let Some(kind) = self.kinds.get(&request.manifest.kind) else {
+            return Err(Said::Failed(format!("this program has no stage kind `{}`", request.manifest.kind)));
+        };
+        let service = Action { store: self.store, kinds: self.kinds, kind, request, key: request.manifest.key() };
+        let folders = service.folders(&BTreeMap::new())?;
+        let mut report = |event| tell(Said::Event(event));
+        let mut context = Context::new(folders, request.seed, request.device, &mut report, cancelled);
+        caught(|| kind.serve(&request.params, &mut context)).map(Some)
+    }
+
+    fn run(
+        &self,
+        folders: Folders,
+        server: Option<&dyn Server>,
+        tell: &mut dyn FnMut(Said),
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<(), Said> {
         let mut report = |event| tell(Said::Event(event));
         let mut context = Context::new(folders, self.request.seed, self.request.device, &mut report, cancelled);
-        let ran = catch_unwind(AssertUnwindSafe(|| self.kind.run(&self.request.params, &mut context)));
-        match ran {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(StageError::Cancelled)) => Err(Said::Cancelled),
-            Ok(Err(error)) => Err(Said::Failed(error.to_string())),
-            Err(panic) => Err(Said::Failed(format!("panicked: {}", panic_text(panic.as_ref())))),
-        }
+        context.service = server.map(|server| server.url().to_string());
+        caught(|| self.kind.run(&self.request.params, &mut context))
     }
 
     /// What the user changed while the stage read it must not be published under the key of what it was.
@@ -137,7 +157,7 @@ impl Action<'_> {
         Ok(outputs)
     }
 
-    fn receipt(&self, outputs: BTreeMap<String, Output>, started: Instant) -> Receipt {
+    fn receipt(&self, outputs: BTreeMap<String, Output>, started: Instant, peak: &Peak) -> Receipt {
         Receipt {
             manifest: self.request.manifest.to_value(),
             outputs,
@@ -145,8 +165,18 @@ impl Action<'_> {
             finished: gazal_store::rfc3339(SystemTime::now()),
             host: process::host(),
             program: concat!("gazal-pipe ", env!("CARGO_PKG_VERSION")).into(),
-            peak_bytes: process::peak_bytes(),
+            peak_bytes: peak.bytes(),
         }
+    }
+}
+
+/// What a kind did, as last words where it did not do it.
+fn caught<T>(act: impl FnOnce() -> Result<T, StageError>) -> Result<T, Said> {
+    match catch_unwind(AssertUnwindSafe(act)) {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(StageError::Cancelled)) => Err(Said::Cancelled),
+        Ok(Err(error)) => Err(Said::Failed(error.to_string())),
+        Err(panic) => Err(Said::Failed(format!("panicked: {}", panic_text(panic.as_ref())))),
     }
 }
 

@@ -46,20 +46,15 @@ pub(crate) fn differences(stage: &Stage, past: &Manifest, draft: &Draft) -> Vec<
     }
     let mut names: Vec<&String> = was.keys().chain(now.keys().filter(|name| !was.contains_key(*name))).collect();
     names.sort();
-    let unknown =
-        |name: &str| name.strip_prefix("inputs.").is_some_and(|port| draft.unknown.iter().any(|one| one == port));
     let mut causes: Vec<Cause> = names
         .into_iter()
-        .filter(|name| !unknown(name) && was.get(*name) != now.get(*name))
+        .filter(|name| !draft.is_unknown(name) && was.get(*name) != now.get(*name))
         .map(|name| {
             let value = |side: Option<&Value>| side.cloned().or_else(|| default(stage, name));
             Cause::at(stage, name, value(was.get(name)), value(now.get(name)))
         })
         .collect();
-    causes.extend(draft.unknown.iter().map(|port| {
-        let name = format!("inputs.{port}");
-        Cause::at(stage, &name, was.get(&name).cloned(), None)
-    }));
+    causes.extend(draft.unknown.iter().map(|name| Cause::at(stage, name, was.get(name).cloned(), None)));
     causes
 }
 

@@ -26,6 +26,9 @@ pub enum EngineError {
     /// All that is wrong with the pipeline as it meets this machine and these files.
     #[error("{}", listed(.0))]
     Wrong(Vec<Mistake>),
+    /// A plan that a run was to follow does not hold any more.
+    #[error("the plan is stale, nothing was run: {}", .0.join("; "))]
+    Stale(Vec<String>),
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
     #[error("cannot start a worker: {0}")]

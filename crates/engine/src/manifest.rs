@@ -31,6 +31,9 @@ pub struct Manifest {
     /// For kinds that compute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compute: Option<Compute>,
+    /// The action key of the stage that serves this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Digest>,
 }
 
 /// What the numbers of a computing kind depend on besides its inputs.
@@ -70,7 +73,8 @@ impl Manifest {
     }
 }
 
-fn flatten(name: &str, value: Value, into: &mut BTreeMap<String, Value>) {
+/// Puts every scalar and list of nested tables under its dotted name.
+pub(crate) fn flatten(name: &str, value: Value, into: &mut BTreeMap<String, Value>) {
     match value {
         Value::Object(table) => {
             for (inner, value) in table {
@@ -117,6 +121,7 @@ mod tests {
             outputs: BTreeMap::from([("out".into(), PortType::Files)]),
             seed: Some(7),
             compute: None,
+            service: None,
         }
     }
 
@@ -137,13 +142,14 @@ mod tests {
     #[test]
     fn every_field_enters_the_key() {
         let base = manifest().key();
-        let changes: [fn(&mut Manifest); 7] = [
+        let changes: [fn(&mut Manifest); 8] = [
             |m| m.kind = "other".into(),
             |m| m.revision = 2,
             |m| drop(m.params.remove("rate")),
             |m| m.inputs.get_mut("model").unwrap().push(Digest::of(b"model")),
             |m| m.outputs = BTreeMap::from([("out".into(), PortType::Dataset)]),
             |m| m.seed = None,
+            |m| m.service = Some(Digest::of(b"judge")),
             |m| m.compute = Some(Compute { backend: "cpu".into(), precision: "f32".into(), numerics: String::new() }),
         ];
         for change in changes {

@@ -7,21 +7,33 @@ use gazal_stage_api::{Backend, DeviceRequest};
 use gazal_store::Store;
 use serde::{Deserialize, Serialize};
 
-use crate::{CancelToken, Launcher};
+use crate::{CancelToken, Launcher, Plan};
 
 /// How to plan and run a pipeline.
 pub struct Options<'a> {
     pub store: Store,
     /// The pipeline file, absolute; paths in it start at its folder.
     pub file: PathBuf,
-    /// Stages to bring up to date, with all that they need, in the pipeline's order.
+    /// Stages that were asked for, in the pipeline's order: their results must be there afterwards.
+    pub targets: Vec<usize>,
+    /// The targets with all that they need, in the pipeline's order.
     pub selected: Vec<usize>,
+    /// Run no stage but the targets.
+    pub single: bool,
+    /// What a plan said: where the world has moved since, nothing runs.
+    pub expected: Option<Plan>,
     /// Stages among them to run though their results are there.
     pub force: Vec<usize>,
     /// Stages that run at once, at most.
     pub jobs: usize,
     /// CPU slots; also what a computing stage takes when it does not say.
     pub threads: u32,
+    /// What stages that say how much memory they need may take together, in bytes.
+    pub memory: u64,
+    /// How many CUDA devices there are.
+    pub gpus: usize,
+    /// Start nothing more after a failure.
+    pub fail_fast: bool,
     /// The backend behind `auto`; asked at most when a stage says `auto`.
     pub auto: &'a dyn Fn() -> Backend,
     /// Whether this program on this machine can compute there; asked only when something must run.
@@ -39,6 +51,12 @@ pub struct Requested {
     pub set: Vec<(String, String)>,
     pub backend: Vec<(Option<String>, String)>,
     pub targets: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub until: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub single: bool,
 }
 
 impl Options<'_> {

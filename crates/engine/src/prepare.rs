@@ -1,15 +1,15 @@
-//! Everything of a stage's manifest that does not wait for its inputs.
+//! Everything of a stage's manifest that does not wait for its inputs, and the manifest with those that are there.
 
 use std::collections::{BTreeMap, HashMap};
 
 use gazal_spec::{OutputRef, Pipeline, Stage};
 use gazal_stage_api::{DeviceRequest, Role};
-use gazal_store::{Artifact, Digest};
+use gazal_store::{Artifact, Digest, Receipt};
 use serde_json::Value;
 
 use crate::paths::{self, PathError};
 use crate::protocol::{Request, Wanted};
-use crate::{Compute, EngineError, FORMAT, Manifest, Mistake, Options};
+use crate::{Compute, EngineError, FORMAT, Manifest, Mistake, Options, canonical_json};
 
 /// A stage whose manifest lacks nothing but inputs.
 pub(crate) struct Prepared {
@@ -22,9 +22,9 @@ pub(crate) struct Prepared {
 
 /// A manifest as far as it is known.
 pub(crate) struct Draft {
-    /// Without the ports in `unknown`.
+    /// Without the fields in `unknown`.
     pub manifest: Manifest,
-    /// Ports that wait for a stage.
+    /// Fields that wait for a stage: `inputs.model`, `service`.
     pub unknown: Vec<String>,
 }
 
@@ -33,12 +33,27 @@ impl Draft {
         self.unknown.is_empty()
     }
 
-    /// Whether `past` could be this action, whatever the unknown inputs turn out to be.
-    pub fn allows(&self, past: &Manifest) -> bool {
-        let mut known = past.clone();
-        known.inputs.retain(|port, _| !self.unknown.contains(port));
-        known == self.manifest
+    pub fn is_unknown(&self, field: &str) -> bool {
+        self.unknown.iter().any(|one| one == field)
     }
+
+    /// `past` without what is unknown here: equal to the draft's manifest where it could be this action, whatever the
+    /// unknown inputs turn out to be.
+    pub fn likened(&self, past: &Manifest) -> Manifest {
+        let mut known = past.clone();
+        known.inputs.retain(|port, _| !self.is_unknown(&input_field(port)));
+        if self.is_unknown(SERVICE) {
+            known.service = None;
+        }
+        known
+    }
+}
+
+const SERVICE: &str = "service";
+const DEEP: &str = "gazal-pipe 2026 deep key v1";
+
+fn input_field(port: &str) -> String {
+    format!("inputs.{port}")
 }
 
 /// Prepares the selected stages; all mistakes at once.
@@ -91,6 +106,7 @@ fn prepare_stage(
             precision: device.precision.name().into(),
             numerics: traits.numerics.into(),
         }),
+        service: None,
     };
     Ok(Ok(Prepared { manifest, paths: raw, device }))
 }
@@ -140,44 +156,100 @@ pub(crate) fn place_of(stage: &Stage, field: &str) -> Option<gazal_spec::Place> 
     }
 }
 
-impl Prepared {
-    /// Fills in the inputs that are there; `produced` gives an output's artifact.
-    pub fn draft(&self, stage: &Stage, produced: &dyn Fn(&OutputRef) -> Option<Artifact>) -> Draft {
-        let mut draft = Draft { manifest: self.manifest.clone(), unknown: Vec::new() };
-        for input in stage.inputs.iter().filter(|input| !input.from.is_empty()) {
-            let digests: Option<Vec<Digest>> =
-                input.from.iter().map(|from| produced(from).map(|artifact| artifact.content)).collect();
-            match digests {
-                Some(digests) => drop(draft.manifest.inputs.insert(input.port.clone(), digests)),
-                None => draft.unknown.push(input.port.clone()),
-            }
-        }
-        draft
+/// A pipeline with what is known of its stages.
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'a> {
+    pub pipeline: &'a Pipeline,
+    pub prepared: &'a [Option<Prepared>],
+    /// Of the stages whose outputs are known.
+    pub receipts: &'a [Option<Receipt>],
+}
+
+impl Known<'_> {
+    /// The artifact behind a reference, where its stage has a receipt.
+    pub fn produced(&self, from: &OutputRef) -> Option<Artifact> {
+        produced(self.receipts, from)
     }
 
-    /// What a worker needs to make `manifest`.
-    pub fn request(
-        &self,
-        stage: &Stage,
-        options: &Options,
-        manifest: Manifest,
-        produced: &dyn Fn(&OutputRef) -> Option<Artifact>,
-    ) -> Request {
-        let artifacts = |from: &Vec<OutputRef>| from.iter().filter_map(produced).collect();
-        Request {
+    /// The manifest of a stage with the inputs that are there; `None` for a stage that is not selected.
+    pub fn draft(&self, index: usize) -> Option<Draft> {
+        let (stage, prepared) = (&self.pipeline.stages[index], self.prepared[index].as_ref()?);
+        let mut draft = Draft { manifest: prepared.manifest.clone(), unknown: Vec::new() };
+        for input in stage.inputs.iter().filter(|input| !input.from.is_empty()) {
+            let digests: Option<Vec<Digest>> =
+                input.from.iter().map(|from| self.produced(from).map(|artifact| artifact.content)).collect();
+            match digests {
+                Some(digests) => drop(draft.manifest.inputs.insert(input.port.clone(), digests)),
+                None => draft.unknown.push(input_field(&input.port)),
+            }
+        }
+        if let Some(service) = stage.service {
+            let served_by = self.draft(service)?;
+            match served_by.is_complete() {
+                true => draft.manifest.service = Some(served_by.manifest.key()),
+                false => draft.unknown.push(SERVICE.into()),
+            }
+        }
+        Some(draft)
+    }
+
+    /// What a worker needs to make `manifest`, on the device that its kind is given.
+    pub fn request(&self, index: usize, manifest: Manifest, options: &Options) -> Option<Request> {
+        let (stage, prepared) = (&self.pipeline.stages[index], self.prepared[index].as_ref()?);
+        let artifacts = |from: &Vec<OutputRef>| from.iter().filter_map(|from| self.produced(from)).collect();
+        let service = match stage.service {
+            Some(service) => Some(Box::new(self.request(service, self.draft(service)?.manifest, options)?)),
+            None => None,
+        };
+        Some(Request {
             store: options.store.root().to_path_buf(),
             manifest,
             params: stage.params.clone(),
             inputs: stage.inputs.iter().map(|input| (input.port.clone(), artifacts(&input.from))).collect(),
             outputs: stage.outputs.iter().map(Wanted::new).collect(),
             seed: if stage.kind.traits().seeded { stage.seed } else { 0 },
-            device: self.device,
-            paths: self.paths.clone(),
+            device: prepared.device,
+            paths: prepared.paths.clone(),
             base: options.base().to_path_buf(),
             threads: options.cpus(stage),
+            log: Default::default(),
+            service,
             force: false,
-        }
+        })
     }
+
+    /// The deep keys of all prepared stages: as the action key, with the deep keys of producers instead of what they
+    /// have produced.
+    pub fn deep_keys(&self) -> Vec<Option<Digest>> {
+        let mut keys: Vec<Option<Digest>> = Vec::with_capacity(self.prepared.len());
+        for index in 0..self.prepared.len() {
+            keys.push(self.deep_key(index, &keys));
+        }
+        keys
+    }
+
+    /// `before` holds the deep keys of the stages before this one.
+    fn deep_key(&self, index: usize, before: &[Option<Digest>]) -> Option<Digest> {
+        let stage = &self.pipeline.stages[index];
+        let mut manifest = self.prepared[index].as_ref()?.manifest.clone();
+        for input in stage.inputs.iter().filter(|input| !input.from.is_empty()) {
+            let producer = |from: &OutputRef| {
+                before[from.stage].map(|deep| Digest::derive(DEEP, format!("{deep} {}", from.output)))
+            };
+            let digests: Option<Vec<Digest>> = input.from.iter().map(producer).collect();
+            manifest.inputs.insert(input.port.clone(), digests?);
+        }
+        if let Some(service) = stage.service {
+            manifest.service = Some(before[service]?);
+        }
+        Some(Digest::derive(DEEP, canonical_json(&manifest.to_value())))
+    }
+}
+
+/// The artifact behind a reference, where its stage has a receipt.
+pub fn produced(receipts: &[Option<Receipt>], from: &OutputRef) -> Option<Artifact> {
+    let receipt = receipts.get(from.stage)?.as_ref()?;
+    receipt.outputs.get(&from.output).map(|output| output.artifact)
 }
 
 pub(crate) fn role_name(role: Role) -> &'static str {

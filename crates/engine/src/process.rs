@@ -75,14 +75,35 @@ fn processes() -> Vec<(i32, i32)> {
         .collect()
 }
 
-/// The largest resident memory of this process or one of its ended children, in bytes.
-pub(crate) fn peak_bytes() -> Option<u64> {
-    [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN]
-        .into_iter()
-        .filter_map(|who| getrusage(who).ok())
-        .filter_map(|usage| u64::try_from(usage.max_rss()).ok())
-        .max()
-        .map(|kilobytes| kilobytes * 1024)
+/// Watches the resident memory of this process and its children through one action.
+pub(crate) struct Peak {
+    /// Of children that ended before.
+    children: Option<u64>,
+}
+
+impl Peak {
+    /// Forgets the peak of earlier actions; where the kernel does not let it, the peak is that of the process so far.
+    pub fn begin() -> Peak {
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
+        Peak { children: children_peak() }
+    }
+
+    /// The largest resident memory since then, in bytes, of this process or of a child larger than all before.
+    pub fn bytes(&self) -> Option<u64> {
+        let larger = children_peak().filter(|peak| Some(*peak) > self.children);
+        own_peak().into_iter().chain(larger).max()
+    }
+}
+
+fn own_peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
+fn children_peak() -> Option<u64> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).ok()?;
+    u64::try_from(usage.max_rss()).ok().map(|kilobytes| kilobytes * 1024)
 }
 
 pub(crate) fn host() -> String {
@@ -108,6 +129,7 @@ mod tests {
 
     #[test]
     fn memory_is_known() {
-        assert!(peak_bytes().unwrap() > 1 << 20);
+        let peak = Peak::begin();
+        assert!(peak.bytes().unwrap() > 1 << 20);
     }
 }

@@ -1,7 +1,8 @@
-//! What runner and worker say to each other: one request as a line of JSON, answered by a line for each event.
+//! What runner and worker say to each other: a request as a line of JSON, answered by a line for each event and a last
+//! word, then perhaps the next request.
 //!
 //! The runner's side of the pipe has two more meanings: a line `cancel` asks for a checkpoint, and its end means
-//! that the runner is gone.
+//! that the runner is gone or needs no more.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -32,6 +33,10 @@ pub struct Request {
     pub paths: BTreeMap<String, Value>,
     pub base: PathBuf,
     pub threads: u32,
+    /// Where the stage's own words go.
+    pub log: PathBuf,
+    /// The action of the stage that serves this one while it runs.
+    pub service: Option<Box<Request>>,
     /// Run although the result is there.
     pub force: bool,
 }

@@ -44,13 +44,27 @@ pub enum RunEvent {
         level: Level,
         text: String,
     },
+    /// A stage failed and is tried again.
+    Retry {
+        name: String,
+        error: String,
+        /// The try to come, from 2.
+        attempt: u32,
+        of: u32,
+        /// Until then.
+        pause: f64,
+    },
     /// A stage is done.
     Stage {
         name: String,
         state: Outcome,
         seconds: f64,
         key: Option<Digest>,
+        /// Why it failed or was left out.
         error: Option<String>,
+        /// A failure that the pipeline allows.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        allowed: bool,
     },
     /// The last.
     Run(Summary),
@@ -66,20 +80,15 @@ pub struct Summary {
     pub blocked: usize,
     pub skipped: usize,
     pub interrupted: usize,
+    /// Failures that the pipeline allows; not among the failed ones.
+    #[serde(default)]
+    pub allowed: usize,
     pub seconds: f64,
 }
 
 impl Summary {
-    pub(crate) fn count(&mut self, outcome: Outcome) {
-        *self.number(outcome) += 1;
-    }
-
-    /// A stage that was done is not any more.
-    pub(crate) fn uncount(&mut self, outcome: Outcome) {
-        *self.number(outcome) -= 1;
-    }
-
-    fn number(&mut self, outcome: Outcome) -> &mut usize {
+    /// The number of stages with this outcome.
+    pub(crate) fn number(&mut self, outcome: Outcome) -> &mut usize {
         match outcome {
             Outcome::Hit => &mut self.hit,
             Outcome::Ran => &mut self.ran,
@@ -211,7 +220,7 @@ pub fn read_record(dir: &RunDir) -> Result<Record, EngineError> {
                 stages.retain(|stage| stage.name != name);
                 stages.push(StageRecord { name, key: Some(key), causes, ..StageRecord::default() });
             }
-            RunEvent::Stage { name, state, seconds, key, error } => {
+            RunEvent::Stage { name, state, seconds, key, error, .. } => {
                 let at = stages.iter().position(|stage| stage.name == name).unwrap_or(stages.len());
                 if at == stages.len() {
                     stages.push(StageRecord { name, ..StageRecord::default() });

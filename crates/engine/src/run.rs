@@ -1,27 +1,35 @@
 //! The run: one owner of all state, one loop.
 //!
-//! 1. The plan's hits are done from the start; everything else waits for what it needs.
-//! 2. A stage is *ready to be looked at* when all that it needs is done. Then its manifest is complete: it is a hit,
-//!    or it waits for CPU slots. So work starts at once, and an upstream that comes out the same stops the wave.
+//! 1. What the plan found is done from the start; everything else waits for what it needs.
+//! 2. A stage is *due to be looked at* when all that it needs is done. Then its manifest is complete: it is a hit,
+//!    or it waits for its turn. So work starts at once, and an upstream that comes out the same stops the wave.
 //! 3. Workers only report; every change of a stage's state goes through [`Runner::set`], which also tells it.
 //! 4. Asked to stop, the loop starts nothing more and ends when the last worker has reported.
 
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use gazal_spec::{Pipeline, Stage};
-use gazal_stage_api::Event;
+use gazal_stage_api::{Event, Level};
 use gazal_store::{Digest, Receipt};
 
 use crate::history::History;
-use crate::plan::{self, Found, Look, PlanState, Planned, lookup, produced};
-use crate::prepare::{Draft, Prepared, mistake};
+use crate::metrics::Metrics;
+use crate::plan::{self, Found, Look, lookup};
+use crate::prepare::{Known, mistake};
 use crate::record::{Recorder, log_path};
-use crate::state::{Running, State};
-use crate::{Cause, EngineError, Manifest, Mistake, Options, Outcome, Report, RunEvent, Said, Stop, Summary};
+use crate::resources::{Demand, Resources};
+use crate::state::{End, Ready, Running, State};
+use crate::{Cause, EngineError, Mistake, Options, Outcome, Report, RunEvent, Said, Stop, Summary};
 
-/// How often the loop looks whether it was asked to stop.
+/// How often the loop looks whether it was asked to stop, and whether a pause or a timeout is over.
 const TICK: Duration = Duration::from_millis(50);
+/// Between asking a stage to write a checkpoint because its time is over and ending it.
+const GRACE: Duration = Duration::from_secs(30);
+/// The longest pause before a retry.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// Brings the selected stages up to date and tells `observer` what happens.
 ///
@@ -34,6 +42,12 @@ pub fn run(
     observer: &mut dyn FnMut(&RunEvent),
 ) -> Result<Summary, EngineError> {
     let look = plan::look(pipeline, options)?;
+    if let Some(expected) = &options.expected {
+        let moved = expected.moved(&look.plan(pipeline, options));
+        if !moved.is_empty() {
+            return Err(EngineError::Stale(moved));
+        }
+    }
     let obstacles = obstacles(pipeline, options, &look);
     if !obstacles.is_empty() {
         return Err(EngineError::Wrong(obstacles));
@@ -44,39 +58,56 @@ pub fn run(
 
 /// What would make a stage that must run fail for certain, said before anything runs.
 fn obstacles(pipeline: &Pipeline, options: &Options, look: &Look) -> Vec<Mistake> {
-    let must_run = |planned: &&Planned| planned.state == PlanState::Run;
-    let stages = look.plan.stages.iter().filter(must_run).filter_map(|planned| {
-        let index = pipeline.stages.iter().position(|stage| stage.name == planned.name)?;
-        Some((&pipeline.stages[index], look.prepared[index].as_ref()?))
-    });
-    stages.filter_map(|(stage, prepared)| obstacle(stage, prepared, options)).collect()
+    let mut found = Vec::new();
+    for &index in &options.selected {
+        let other = options.single && !options.targets.contains(&index);
+        if other && !look.is_done(index) && !look.is_spare(index) {
+            let message = "it would have to run first, and `--single` runs nothing but the named stages";
+            found.push(mistake(&pipeline.stages[index], "", message));
+        } else if look.must_run(index) {
+            found.extend(obstacle(pipeline, options, look, index));
+        }
+    }
+    found
 }
 
-fn obstacle(stage: &Stage, prepared: &Prepared, options: &Options) -> Option<Mistake> {
+fn obstacle(pipeline: &Pipeline, options: &Options, look: &Look, index: usize) -> Option<Mistake> {
+    let stage = &pipeline.stages[index];
+    let device = look.prepared[index].as_ref()?.device;
     if let Some(reason) = stage.kind.unavailable(&stage.params) {
         return Some(mistake(stage, "kind", reason));
     }
-    if !stage.kind.traits().computes {
-        return None;
+    if stage.kind.traits().computes
+        && let Err(refused) = (options.device_check)(device.backend)
+    {
+        return Some(mistake(stage, "backend", refused));
     }
-    let refused = (options.device_check)(prepared.device.backend).err()?;
-    Some(mistake(stage, "backend", refused))
+    let (field, reason) = Demand::of(stage, device, options).too_much(options)?;
+    Some(mistake(stage, field, reason))
 }
 
 struct Runner<'a> {
     pipeline: &'a Pipeline,
     options: &'a Options<'a>,
-    prepared: Vec<Option<Prepared>>,
-    /// Of all that is done well.
-    receipts: Vec<Option<Receipt>>,
+    look: Look,
     states: Vec<State>,
+    /// How many of a stage's needs are still to be done.
+    open: Vec<usize>,
+    /// Who waits for a stage: each is counted in `open`.
+    readers: Vec<Vec<usize>>,
+    /// Waiting stages whose needs are done.
+    due: VecDeque<usize>,
+    ready: BTreeSet<usize>,
+    running: BTreeSet<usize>,
+    /// How many stages of each kind are not done.
+    to_come: HashMap<&'static str, usize>,
     /// Stages that must run whatever the store has.
     forced: Vec<bool>,
-    /// Stages whose inputs were found damaged once; a second time is a failure.
-    mended: Vec<bool>,
+    /// Inputs that were found damaged once, with their readers; a second time is a failure.
+    mended: BTreeSet<(usize, Digest)>,
     history: History<'a>,
-    free_cpus: u32,
-    running: usize,
+    deep: OnceCell<Vec<Option<Digest>>>,
+    free: Resources,
     reports: Receiver<(usize, Report)>,
     sender: Sender<(usize, Report)>,
     recorder: Recorder,
@@ -95,19 +126,22 @@ impl<'a> Runner<'a> {
     ) -> Runner<'a> {
         let (sender, reports) = mpsc::channel();
         let count = pipeline.stages.len();
-        let mut states: Vec<State> = (0..count).map(|_| State::Out).collect();
-        options.selected.iter().for_each(|&index| states[index] = State::Waiting);
         Runner {
             pipeline,
             options,
-            prepared: look.prepared,
-            receipts: look.receipts,
-            states,
+            look,
+            states: (0..count).map(|_| State::Out).collect(),
+            open: vec![0; count],
+            readers: vec![Vec::new(); count],
+            due: VecDeque::new(),
+            ready: BTreeSet::new(),
+            running: BTreeSet::new(),
+            to_come: HashMap::new(),
             forced: (0..count).map(|index| options.force.contains(&index)).collect(),
-            mended: vec![false; count],
+            mended: BTreeSet::new(),
             history: History::new(&options.store, &options.file),
-            free_cpus: options.threads.max(1),
-            running: 0,
+            deep: OnceCell::new(),
+            free: Resources::of(options, &pipeline.pools),
             reports,
             sender,
             summary: Summary { run: recorder.dir.id().into(), ..Summary::default() },
@@ -118,28 +152,71 @@ impl<'a> Runner<'a> {
     }
 
     fn go(mut self) -> Result<Summary, EngineError> {
+        let part: Vec<usize> = self.options.selected.iter().copied().filter(|&index| self.is_part(index)).collect();
         let (run, pipeline) = (self.summary.run.clone(), self.pipeline.name.clone());
-        self.tell(&RunEvent::Begin { run, pipeline, stages: self.options.selected.len() })?;
+        self.tell(&RunEvent::Begin { run, pipeline, stages: part.len() })?;
+        self.settle(&part)?;
         loop {
-            self.obey();
-            if self.options.cancel.level() == Stop::No {
-                self.look_at_waiting()?;
+            self.obey()?;
+            if self.may_start() {
+                self.look_at_due()?;
                 self.start_ready()?;
             }
-            if self.running == 0 {
+            self.retire();
+            let more = self.may_start() && !(self.ready.is_empty() && self.due.is_empty());
+            if self.running.is_empty() && !more {
                 break;
+            }
+            if !self.due.is_empty() {
+                continue;
             }
             match self.reports.recv_timeout(TICK) {
                 Ok((index, report)) => self.hear(index, report)?,
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
         }
-        self.close()
+        self.close(&part)
+    }
+
+    fn is_part(&self, index: usize) -> bool {
+        !self.stage(index).is_service && !self.look.is_spare(index)
+    }
+
+    fn may_start(&self) -> bool {
+        let failed = self.options.fail_fast && self.summary.failed > 0;
+        self.options.cancel.level() == Stop::No && !failed
+    }
+
+    /// What the plan knows: hits are done, what cannot be left out waits for what it needs.
+    fn settle(&mut self, part: &[usize]) -> Result<(), EngineError> {
+        for &index in part {
+            self.set(index, State::Waiting);
+        }
+        for &index in part {
+            let waits = |from: &usize| matches!(self.states[*from], State::Waiting);
+            let needs: BTreeSet<usize> = self.needs(index).into_iter().filter(waits).collect();
+            needs.into_iter().for_each(|from| self.wait_for(index, from));
+        }
+        for &index in part {
+            let judged = !self.stage(index).when.is_empty() || !self.stage(index).gates.is_empty();
+            if self.look.is_done(index) && !judged {
+                self.hit(index)?;
+            } else if self.open[index] == 0 && matches!(self.states[index], State::Waiting) {
+                self.due.push_back(index);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a stage waits for; one that serves another is replaced by what it reads itself.
+    fn needs(&self, index: usize) -> Vec<usize> {
+        let direct = self.pipeline.needs(index);
+        direct.flat_map(|from| if self.stage(from).is_service { self.needs(from) } else { vec![from] }).collect()
     }
 
     /// What never began is skipped; then the last word.
-    fn close(mut self) -> Result<Summary, EngineError> {
-        for index in self.options.selected.clone() {
+    fn close(mut self, part: &[usize]) -> Result<Summary, EngineError> {
+        for &index in part {
             if matches!(self.states[index], State::Waiting | State::Ready(_)) {
                 self.finish(index, Outcome::Skipped, None)?;
             }
@@ -160,145 +237,234 @@ impl<'a> Runner<'a> {
         &self.pipeline.stages[index]
     }
 
+    fn known(&self) -> Known<'_> {
+        self.look.known(self.pipeline)
+    }
+
     /// The one place where a stage changes its state.
     fn set(&mut self, index: usize, state: State) {
-        if let State::Running(running) = &self.states[index] {
-            self.free_cpus += running.cpus;
-            self.running -= 1;
+        let to_come = self.to_come.entry(self.stage(index).kind.name()).or_default();
+        match (&self.states[index], &state) {
+            (State::Out | State::Done(_), State::Done(_)) => {}
+            (State::Out | State::Done(_), _) => *to_come += 1,
+            (_, State::Done(_)) => *to_come -= 1,
+            _ => {}
         }
-        if let State::Running(running) = &state {
-            self.free_cpus = self.free_cpus.saturating_sub(running.cpus);
-            self.running += 1;
+        self.ready.remove(&index);
+        self.running.remove(&index);
+        match &state {
+            State::Ready(_) => drop(self.ready.insert(index)),
+            State::Running(_) => drop(self.running.insert(index)),
+            _ => {}
         }
-        self.states[index] = state;
+        if let State::Running(before) = std::mem::replace(&mut self.states[index], state) {
+            self.free.release(before.claim);
+        }
     }
 
     fn finish(&mut self, index: usize, outcome: Outcome, error: Option<String>) -> Result<(), EngineError> {
         let (key, seconds) = match &self.states[index] {
             State::Running(running) => (Some(running.manifest.key()), running.started.elapsed().as_secs_f64()),
-            State::Ready(manifest) => (Some(manifest.key()), 0.0),
-            _ => (None, 0.0),
+            State::Ready(ready) => (Some(ready.manifest.key()), 0.0),
+            _ => (self.look.keys[index], 0.0),
         };
-        self.end(index, &RunEvent::Stage { name: self.stage(index).name.clone(), state: outcome, seconds, key, error })
+        self.finish_at(index, outcome, error, (key, seconds))
     }
 
-    fn end(&mut self, index: usize, event: &RunEvent) -> Result<(), EngineError> {
-        if let RunEvent::Stage { state, .. } = event {
-            self.set(index, State::Done(*state));
-            self.summary.count(*state);
-        }
-        self.tell(event)
-    }
-
-    /// Looks at every waiting stage whose upstreams are done; stages are in topological order, so once is enough.
-    fn look_at_waiting(&mut self) -> Result<(), EngineError> {
-        for index in self.options.selected.clone() {
-            if !matches!(self.states[index], State::Waiting) {
-                continue;
+    fn finish_at(
+        &mut self,
+        index: usize,
+        outcome: Outcome,
+        error: Option<String>,
+        (key, seconds): (Option<Digest>, f64),
+    ) -> Result<(), EngineError> {
+        let allowed = outcome == Outcome::Failed && self.stage(index).policy.allow_failure;
+        self.set(index, State::Done(outcome));
+        *self.counter(outcome, allowed) += 1;
+        for reader in std::mem::take(&mut self.readers[index]) {
+            self.open[reader] -= 1;
+            if self.open[reader] == 0 {
+                self.due.push_back(reader);
             }
-            let upstream: Vec<Option<Outcome>> =
-                self.stage(index).needed().map(|from| self.outcome(from.stage)).collect();
-            if upstream.iter().flatten().any(|outcome| !outcome.is_success()) {
-                self.finish(index, Outcome::Blocked, None)?;
-            } else if upstream.iter().all(Option::is_some) {
+        }
+        let name = self.stage(index).name.clone();
+        self.tell(&RunEvent::Stage { name, state: outcome, seconds, key, error, allowed })
+    }
+
+    fn counter(&mut self, outcome: Outcome, allowed: bool) -> &mut usize {
+        if allowed { &mut self.summary.allowed } else { self.summary.number(outcome) }
+    }
+
+    fn look_at_due(&mut self) -> Result<(), EngineError> {
+        while let Some(index) = self.due.pop_front() {
+            if matches!(self.states[index], State::Waiting) && self.open[index] == 0 {
                 self.look_at(index)?;
             }
         }
         Ok(())
     }
 
-    fn outcome(&self, index: usize) -> Option<Outcome> {
-        match self.states[index] {
-            State::Done(outcome) => Some(outcome),
-            _ => None,
-        }
-    }
-
     /// Completes a stage's manifest: a hit is done, anything else is ready.
     fn look_at(&mut self, index: usize) -> Result<(), EngineError> {
-        let Some(draft) = self.draft(index) else { return Ok(()) };
+        if let Some((outcome, why)) = self.held_up(index) {
+            return self.finish(index, outcome, why);
+        }
+        if self.look.is_done(index) && self.look.receipts[index].is_some() && !self.forced[index] {
+            return self.hit(index);
+        }
+        let Some(draft) = self.known().draft(index) else { return Ok(()) };
         let key = draft.manifest.key();
+        self.look.keys[index] = Some(key);
         if !self.forced[index]
             && let Found::Hit(receipt) = lookup(&self.options.store, &key)?
         {
-            return self.hit(index, key, receipt);
+            self.look.receipts[index] = Some(receipt);
+            return self.hit(index);
         }
-        self.set(index, State::Ready(Box::new(draft.manifest)));
+        let ready = Ready { manifest: draft.manifest, tried: 0, after: None };
+        self.set(index, State::Ready(Box::new(ready)));
         Ok(())
     }
 
-    fn hit(&mut self, index: usize, key: Digest, receipt: Receipt) -> Result<(), EngineError> {
-        self.receipts[index] = Some(receipt);
-        let name = self.stage(index).name.clone();
-        self.end(index, &RunEvent::Stage { name, state: Outcome::Hit, seconds: 0.0, key: Some(key), error: None })
+    /// Why a stage whose needs are done does not run: one of them failed or was left out, its `when` does not hold, or a
+    /// gate before it.
+    fn held_up(&self, index: usize) -> Option<(Outcome, Option<String>)> {
+        let needs = self.needs(index);
+        let outcome = |from: &usize| match self.states[*from] {
+            State::Done(outcome) if !outcome.is_success() => Some((*from, outcome)),
+            _ => None,
+        };
+        let unmet: Vec<(usize, Outcome)> = needs.iter().filter_map(outcome).collect();
+        let allowed = |from: usize| self.stage(from).policy.allow_failure;
+        if unmet.iter().any(|&(from, outcome)| outcome != Outcome::Skipped && !allowed(from)) {
+            return Some((Outcome::Blocked, None));
+        }
+        if let Some(&(from, outcome)) = unmet.first() {
+            let why = if outcome == Outcome::Skipped { "is left out" } else { "failed, which is allowed" };
+            return Some((Outcome::Skipped, Some(format!("`{}` {why}", self.stage(from).name))));
+        }
+        let stage = self.stage(index);
+        let before = |condition: &&gazal_spec::Condition| condition.stages().all(|judged| judged != index);
+        let metrics = self.metrics();
+        if let Some(why) = stage.when.iter().find_map(|condition| metrics.refusal(condition)) {
+            return Some((Outcome::Skipped, Some(why)));
+        }
+        let gate = stage.gates.iter().filter(before).find_map(|condition| metrics.refusal(condition))?;
+        Some((Outcome::Failed, Some(format!("gate: {gate}"))))
     }
 
-    fn draft(&self, index: usize) -> Option<Draft> {
-        let prepared = self.prepared[index].as_ref()?;
-        Some(prepared.draft(self.stage(index), &|from| produced(&self.receipts, from)))
+    fn metrics(&self) -> Metrics<'_> {
+        Metrics { store: &self.options.store, pipeline: self.pipeline, receipts: &self.look.receipts }
     }
 
-    /// Starts what is ready while slots last.
+    fn hit(&mut self, index: usize) -> Result<(), EngineError> {
+        self.pass(index, Outcome::Hit)
+    }
+
+    /// A stage has its result; the gates on what it has measured decide whether that will do.
+    fn pass(&mut self, index: usize, outcome: Outcome) -> Result<(), EngineError> {
+        let own = |condition: &&gazal_spec::Condition| condition.stages().any(|judged| judged == index);
+        let metrics = self.metrics();
+        let refusal = self.stage(index).gates.iter().filter(own).find_map(|condition| metrics.refusal(condition));
+        match refusal {
+            Some(why) => self.finish(index, Outcome::Failed, Some(format!("gate: {why}"))),
+            None => self.finish(index, outcome, None),
+        }
+    }
+
+    /// Starts what is ready while the machine has something left.
     fn start_ready(&mut self) -> Result<(), EngineError> {
-        for index in self.options.selected.clone() {
-            let State::Ready(manifest) = &self.states[index] else { continue };
-            let cpus = self.options.cpus(self.stage(index));
-            if self.running < self.options.jobs.max(1) && cpus <= self.free_cpus {
-                let manifest = Manifest::clone(manifest);
-                self.start(index, manifest, cpus)?;
+        let now = Instant::now();
+        for index in self.ready.clone() {
+            if self.running.len() >= self.options.jobs.max(1) {
+                break;
+            }
+            let State::Ready(ready) = &self.states[index] else { continue };
+            if ready.after.is_none_or(|after| after <= now) && !self.recall(index)? {
+                self.start(index)?;
             }
         }
         Ok(())
     }
 
-    fn start(&mut self, index: usize, manifest: Manifest, cpus: u32) -> Result<(), EngineError> {
-        let (stage, Some(prepared)) = (self.stage(index), &self.prepared[index]) else { return Ok(()) };
-        if let Some(obstacle) = obstacle(stage, prepared, self.options) {
+    /// Whether a ready stage must wait after all, since bytes that it reads are not there: who made them makes them again.
+    fn recall(&mut self, index: usize) -> Result<bool, EngineError> {
+        let mut lost = Vec::new();
+        for from in self.needs(index) {
+            let Some(receipt) = &self.look.receipts[from] else { continue };
+            let artifacts = receipt.outputs.values().map(|output| output.artifact);
+            let gone = artifacts.filter(|artifact| !self.options.store.has(artifact));
+            lost.extend(gone.map(|artifact| (from, artifact.bytes)));
+        }
+        for &(_, artifact) in &lost {
+            self.mend(index, artifact)?;
+        }
+        Ok(!lost.is_empty())
+    }
+
+    fn start(&mut self, index: usize) -> Result<(), EngineError> {
+        let stage = self.stage(index);
+        if let Some(obstacle) = obstacle(self.pipeline, self.options, &self.look, index) {
             return self.finish(index, Outcome::Failed, Some(obstacle.message));
         }
-        let mut request =
-            prepared.request(stage, self.options, manifest.clone(), &|from| produced(&self.receipts, from));
+        let (State::Ready(ready), Some(prepared)) = (&self.states[index], &self.look.prepared[index]) else {
+            return Ok(());
+        };
+        let (manifest, tried) = (ready.manifest.clone(), ready.tried);
+        let Some(claim) = self.free.claim(&Demand::of(stage, prepared.device, self.options)) else { return Ok(()) };
+        let Some(mut request) = self.known().request(index, manifest.clone(), self.options) else { return Ok(()) };
+        request.device = claim.device(request.device);
         request.force = self.forced[index];
-        let log = log_path(&self.recorder.dir, &stage.name);
+        request.log = log_path(&self.recorder.dir, &stage.name);
+        let (key, causes, log) = (manifest.key(), self.causes(index), request.log.clone());
         let sender = self.sender.clone();
         // The run may be over when a worker still talks: then nobody needs to hear it.
         let sink = Box::new(move |report| drop(sender.send((index, report))));
-        let job = self.options.launcher.launch(&request, &log, sink)?;
-        let (key, causes) = (manifest.key(), self.causes(index));
-        let started = Instant::now();
-        self.set(
-            index,
-            State::Running(Box::new(Running { manifest, job, started, cpus, last: None, asked: false, killed: false })),
-        );
+        let job = self.options.launcher.launch(&request, sink)?;
+        let running = Running { manifest, job, started: Instant::now(), claim, tried, last: None, end: End::Open };
+        self.set(index, State::Running(Box::new(running)));
         self.tell(&RunEvent::Start { name: stage.name.clone(), kind: stage.kind.name().into(), key, causes, log })
     }
 
     fn causes(&self, index: usize) -> Vec<Cause> {
-        let stage = self.stage(index);
-        match self.draft(index) {
-            _ if self.options.force.contains(&index) => vec![Cause::forced(stage)],
-            Some(draft) => {
-                let causes = plan::causes(stage, &draft, &self.history);
-                if causes.is_empty() { vec![Cause::lost_blob(stage)] } else { causes }
-            }
-            None => Vec::new(),
-        }
+        let Some(draft) = self.known().draft(index) else { return Vec::new() };
+        let causes = self.look.causes(index, &draft, self.pipeline, self.options, &self.history);
+        if causes.is_empty() { vec![Cause::lost_blob(self.stage(index))] } else { causes }
     }
 
-    /// Passes on to the workers that the run was asked to stop.
-    fn obey(&mut self) {
+    /// Passes on to the workers that the run was asked to stop, or that their time is over.
+    fn obey(&mut self) -> Result<(), EngineError> {
         let level = self.options.cancel.level();
-        for state in &mut self.states {
-            let State::Running(running) = state else { continue };
-            if level >= Stop::Checkpoint && !running.asked {
-                running.asked = true;
+        for index in self.running.clone() {
+            let timeout = self.stage(index).policy.timeout;
+            let State::Running(running) = &mut self.states[index] else { continue };
+            let over = timeout.and_then(|timeout| running.started.elapsed().checked_sub(timeout));
+            let wanted = match level {
+                Stop::Now => End::Killed,
+                _ if over.is_some_and(|over| over > GRACE) => End::Killed,
+                Stop::Checkpoint => End::Asked,
+                Stop::No => {
+                    if over.is_some() {
+                        End::Asked
+                    } else {
+                        End::Open
+                    }
+                }
+            };
+            if wanted >= End::Asked && running.end == End::Open {
                 running.job.cancel();
             }
-            if level == Stop::Now && !running.killed {
-                running.killed = true;
+            if wanted == End::Killed && running.end != End::Killed {
                 running.job.kill();
             }
+            running.end = running.end.max(wanted);
         }
+        Ok(())
+    }
+
+    /// Workers go when nothing of their kind is to come.
+    fn retire(&self) {
+        self.options.launcher.retire(&|kind| self.to_come.get(kind).is_some_and(|count| *count > 0));
     }
 
     fn hear(&mut self, index: usize, report: Report) -> Result<(), EngineError> {
@@ -306,7 +472,7 @@ impl<'a> Runner<'a> {
             Report::Said(Said::Event(event)) => self.pass_on(index, event),
             Report::Said(Said::Waiting) => {
                 let text = "waits for another run that is at it".to_string();
-                self.pass_on(index, Event::Message { level: gazal_stage_api::Level::Info, text })
+                self.pass_on(index, Event::Message { level: Level::Info, text })
             }
             Report::Said(last) => {
                 if let State::Running(running) = &mut self.states[index] {
@@ -326,51 +492,92 @@ impl<'a> Runner<'a> {
         })
     }
 
-    /// A worker has ended: what were its last words?
+    /// A worker has ended with an action: what were its last words?
     fn conclude(&mut self, index: usize) -> Result<(), EngineError> {
+        let stopped = self.options.cancel.level() != Stop::No;
         let State::Running(running) = &mut self.states[index] else { return Ok(()) };
         let status = running.job.reap();
         let key = running.manifest.key();
         match running.last.take() {
             Some(Said::Ran) => self.made(index, &key, Outcome::Ran),
             Some(Said::Found) => self.made(index, &key, Outcome::Hit),
-            Some(Said::Cancelled) => self.finish(index, Outcome::Interrupted, None),
-            Some(Said::Failed(message)) => self.finish(index, Outcome::Failed, Some(message)),
+            Some(Said::Failed(message)) => self.fail(index, message),
             Some(Said::Unusable(message)) => Err(EngineError::Unusable(message)),
             Some(Said::Damaged(artifact)) => self.mend(index, artifact),
-            _ if running.killed => self.finish(index, Outcome::Interrupted, None),
-            _ => self.finish(index, Outcome::Failed, Some(format!("its worker died ({status}); see its log"))),
+            _ if running.end > End::Open && stopped => self.finish(index, Outcome::Interrupted, None),
+            _ if running.end > End::Open => self.fail(index, self.overdue(index)),
+            Some(_) => self.finish(index, Outcome::Interrupted, None),
+            None => self.fail(index, format!("its worker died ({status}); see its log")),
         }
     }
 
-    fn made(&mut self, index: usize, key: &Digest, outcome: Outcome) -> Result<(), EngineError> {
-        match self.options.store.hit(key)? {
-            Some(receipt) => {
-                self.receipts[index] = Some(receipt);
-                self.forced[index] = false;
-                self.finish(index, outcome, None)
-            }
-            None => self.finish(index, Outcome::Failed, Some("its result vanished from the store".into())),
+    fn overdue(&self, index: usize) -> String {
+        let seconds = self.stage(index).policy.timeout.unwrap_or_default().as_secs_f64();
+        format!("it took longer than its `timeout` ({seconds} s): raise that; what it had written for a resume is kept")
+    }
+
+    /// Tries a stage again, or takes its failure for the last.
+    fn fail(&mut self, index: usize, error: String) -> Result<(), EngineError> {
+        let policy = &self.stage(index).policy;
+        let State::Running(running) = &self.states[index] else { return Ok(()) };
+        if running.tried >= policy.retries || !self.may_start() {
+            return self.finish(index, Outcome::Failed, Some(error));
         }
+        let tried = running.tried + 1;
+        let pause = policy.backoff.saturating_mul(1 << (tried - 1).min(16)).min(LONGEST);
+        let ready = Ready { manifest: running.manifest.clone(), tried, after: Some(Instant::now() + pause) };
+        let (name, of) = (self.stage(index).name.clone(), policy.retries + 1);
+        self.set(index, State::Ready(Box::new(ready)));
+        self.tell(&RunEvent::Retry { name, error, attempt: tried + 1, of, pause: pause.as_secs_f64() })
+    }
+
+    fn made(&mut self, index: usize, key: &Digest, outcome: Outcome) -> Result<(), EngineError> {
+        let Some(receipt) = self.options.store.hit(key)? else {
+            return self.fail(index, "its result vanished from the store".into());
+        };
+        self.look.receipts[index] = Some(receipt);
+        self.forced[index] = false;
+        let deep = self.deep.get_or_init(|| self.look.known(self.pipeline).deep_keys())[index];
+        if let Some(deep) = deep {
+            self.options.store.publish_deep(&deep, key)?;
+        }
+        self.pass(index, outcome)
     }
 
     /// An input's bytes are gone: whoever made them makes them again, and this stage waits for it.
     fn mend(&mut self, index: usize, artifact: Digest) -> Result<(), EngineError> {
         let holds = |receipt: &Receipt| receipt.outputs.values().any(|output| output.artifact.bytes == artifact);
-        let mut makers = self.stage(index).needed().map(|from| from.stage);
-        let maker = makers.find(|&from| self.receipts[from].as_ref().is_some_and(holds));
-        let Some(maker) = maker.filter(|_| !self.mended[index]) else {
+        let mut makers = self.needs(index).into_iter();
+        let maker = makers.find(|&from| self.look.receipts[from].as_ref().is_some_and(holds));
+        let Some(maker) = maker.filter(|_| self.mended.insert((index, artifact))) else {
             return self.finish(index, Outcome::Failed, Some(format!("an input ({artifact}) is damaged")));
         };
-        self.mended[index] = true;
-        let text = format!("an input is damaged: `{}` runs again", self.stage(maker).name);
-        self.pass_on(index, Event::Message { level: gazal_stage_api::Level::Warning, text })?;
-        self.receipts[maker] = None;
-        if let State::Done(outcome) = self.states[maker] {
-            self.summary.uncount(outcome);
-        }
+        let text = format!("the bytes of an input are gone: `{}` runs again", self.stage(maker).name);
+        self.pass_on(index, Event::Message { level: Level::Warning, text })?;
         self.set(index, State::Waiting);
-        self.set(maker, State::Waiting);
+        if let State::Done(outcome) = self.states[maker] {
+            *self.summary.number(outcome) -= 1;
+            self.reopen(maker);
+        } else if !self.readers[maker].contains(&index) {
+            self.wait_for(index, maker);
+        }
         Ok(())
+    }
+
+    /// A stage that was done waits again, and everybody that still needs it waits for it.
+    fn reopen(&mut self, maker: usize) {
+        self.look.receipts[maker] = None;
+        self.set(maker, State::Waiting);
+        for reader in self.options.selected.clone() {
+            if matches!(self.states[reader], State::Waiting) && self.needs(reader).contains(&maker) {
+                self.wait_for(reader, maker);
+            }
+        }
+        self.due.push_back(maker);
+    }
+
+    fn wait_for(&mut self, reader: usize, maker: usize) {
+        self.open[reader] += 1;
+        self.readers[maker].push(reader);
     }
 }

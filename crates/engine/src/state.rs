@@ -1,7 +1,10 @@
 //! The states of a stage in a run, and how a run counts them.
 
+use std::time::Instant;
+
 use serde::{Deserialize, Serialize};
 
+use crate::resources::Claim;
 use crate::{Job, Manifest, Said};
 
 /// How a stage ended.
@@ -14,7 +17,7 @@ pub enum Outcome {
     Failed,
     /// Something that it needs failed.
     Blocked,
-    /// The run was stopped before it began.
+    /// The run was stopped before it began, or its `when` does not hold.
     Skipped,
     /// The run was stopped while it ran.
     Interrupted,
@@ -32,7 +35,7 @@ impl Outcome {
         }
     }
 
-    /// Whether its outputs are there.
+    /// Whether its outputs are known.
     pub fn is_success(self) -> bool {
         matches!(self, Outcome::Hit | Outcome::Ran)
     }
@@ -40,27 +43,47 @@ impl Outcome {
 
 /// Where a stage stands. Moved by `Runner::set` only.
 pub(crate) enum State {
-    /// Not asked for.
+    /// Not asked for, or needed by nobody.
     Out,
     /// Something that it needs is still to be made.
     Waiting,
-    /// Its manifest is complete and has no receipt; it waits for slots.
-    Ready(Box<Manifest>),
+    /// Its manifest is complete and has no receipt; it waits for its turn.
+    Ready(Box<Ready>),
     /// A worker is at it.
     Running(Box<Running>),
     Done(Outcome),
+}
+
+/// A stage that could run.
+pub(crate) struct Ready {
+    pub manifest: Manifest,
+    /// How often it was tried.
+    pub tried: u32,
+    /// Not before then: it was tried and failed.
+    pub after: Option<Instant>,
 }
 
 /// A stage that a worker is at.
 pub(crate) struct Running {
     pub manifest: Manifest,
     pub job: Box<dyn Job>,
-    pub started: std::time::Instant,
-    pub cpus: u32,
+    pub started: Instant,
+    pub claim: Claim,
+    /// How often it was tried before.
+    pub tried: u32,
     /// The worker's last words, once they are said.
     pub last: Option<Said>,
-    /// It was told to write a checkpoint.
-    pub asked: bool,
-    /// It was ended.
-    pub killed: bool,
+    pub end: End,
+}
+
+/// What a worker was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum End {
+    /// Nothing.
+    #[default]
+    Open,
+    /// To write a checkpoint.
+    Asked,
+    /// To go.
+    Killed,
 }

@@ -14,8 +14,8 @@ use crate::reference::Directory;
 use crate::settings::Settings;
 use crate::stage::{Draft, Read, Reader};
 use crate::substitute::{Axes, Scope, references};
-use crate::wire::{Wire, connect};
-use crate::{Input, OutputRef, Pipeline, Source, Stage, order};
+use crate::wire::{Ties, Wire, connect, tie};
+use crate::{Condition, Input, OutputRef, Pipeline, Source, Stage, order, policy};
 
 /// Checks everything; `None` only where a stage is too broken to be built, which is in the report.
 pub(crate) fn check(source: &Source, mut file: Table, kinds: &Kinds, report: &mut Report) -> Option<Pipeline> {
@@ -26,6 +26,7 @@ pub(crate) fn check(source: &Source, mut file: Table, kinds: &Kinds, report: &mu
     let pipeline = scope.apply_table(section(&file, "pipeline", report), report);
     let defaults = Settings::read(&pipeline, Settings::default(), report);
     let name = read_name(file.entry("pipeline"), &pipeline, report);
+    let pools = policy::read_pools(&file, report);
     let surveyor = Surveyor::of(source);
     let checkers = Checkers::default();
     let names: Vec<String> = stages.names().map(str::to_string).collect();
@@ -37,20 +38,36 @@ pub(crate) fn check(source: &Source, mut file: Table, kinds: &Kinds, report: &mu
         pipeline: &pipeline,
         names: &names,
         defaults,
+        pools: &pools,
     };
     if stages.len() == 0 {
         report.error(&Origin::Nowhere, "this pipeline has no stages").help("add `[stages.NAME]`".to_string());
     }
     let Stages { drafts, ghosts, directory } = read_stages(stages, &reader, report);
-    let wires: Vec<Vec<Wire>> = drafts.iter().map(|draft| connect(draft, &drafts, &directory, report)).collect();
+    let ties: Vec<Ties> = (0..drafts.len()).map(|at| tie(at, &drafts, &directory, report)).collect();
     for ghost in &ghosts {
         connect(ghost, &drafts, &directory, report);
     }
-    let sorted = order::sort(&wires);
-    order::report_cycles(&drafts, &wires, &sorted, report);
+    report_read_services(&drafts, &ties, report);
+    let sorted = order::sort(&ties);
+    order::report_cycles(&drafts, &ties, &sorted, report);
     let disabled = directory.into_disabled();
-    let stages = build(drafts, wires, &sorted)?;
-    Some(Pipeline { name: name?, seed: defaults.seed, stages, disabled, warnings: Vec::new() })
+    let stages = build(drafts, ties, &sorted)?;
+    Some(Pipeline { name: name?, seed: defaults.seed, stages, disabled, pools, warnings: Vec::new() })
+}
+
+/// A stage that serves makes nothing that another could read.
+fn report_read_services(drafts: &[Draft], ties: &[Ties], report: &mut Report) {
+    let services: BTreeSet<usize> = ties.iter().filter_map(|ties| ties.service).collect();
+    for (reader, link) in
+        ties.iter().flat_map(|ties| ties.wires.iter().flat_map(|wire| &wire.from).map(move |link| (ties, link)))
+    {
+        if services.contains(&link.stage) && reader.service != Some(link.stage) {
+            let name = &drafts[link.stage].base;
+            let message = format!("the stage `{name}` serves others and has no output to read");
+            report.error(&link.origin, message).help(format!("name it as `service = \"{name}\"`"));
+        }
+    }
 }
 
 /// The entries of `[params]` that something in the file refers to, in whichever profile.
@@ -123,21 +140,24 @@ fn read_stages(stages: Table, reader: &Reader, report: &mut Report) -> Stages {
     all
 }
 
-/// The drafts in their order, with their wires as indices into that order.
-fn build(drafts: Vec<Draft>, wires: Vec<Vec<Wire>>, sorted: &[usize]) -> Option<Vec<Stage>> {
+/// The drafts in their order, with their ties as indices into that order.
+fn build(drafts: Vec<Draft>, ties: Vec<Ties>, sorted: &[usize]) -> Option<Vec<Stage>> {
     let mut rank = vec![None; drafts.len()];
     sorted.iter().enumerate().for_each(|(new, &old)| rank[old] = Some(new));
+    let services: BTreeSet<usize> = ties.iter().filter_map(|ties| ties.service).collect();
     let mut stages: Vec<(usize, Stage)> = Vec::with_capacity(drafts.len());
-    for ((draft, wires), rank_of) in drafts.into_iter().zip(wires).zip(&rank) {
-        stages.push(((*rank_of)?, stage(draft, wires, &rank)?));
+    for (old, (draft, ties)) in drafts.into_iter().zip(ties).enumerate() {
+        let stage = Stage { is_service: services.contains(&old), ..stage(draft, ties, &rank)? };
+        stages.push((rank[old]?, stage));
     }
     stages.sort_by_key(|(rank, _)| *rank);
     Some(stages.into_iter().map(|(_, stage)| stage).collect())
 }
 
-fn stage(draft: Draft, wires: Vec<Wire>, rank: &[Option<usize>]) -> Option<Stage> {
+fn stage(draft: Draft, ties: Ties, rank: &[Option<usize>]) -> Option<Stage> {
+    let renumber = |all: Vec<Condition>| all.into_iter().map(|one| one.renumbered(rank)).collect::<Option<Vec<_>>>();
     Some(Stage {
-        inputs: wires.into_iter().map(|wire| input(wire, rank)).collect::<Option<_>>()?,
+        inputs: ties.wires.into_iter().map(|wire| input(wire, rank)).collect::<Option<_>>()?,
         kind: draft.kind?,
         outputs: draft.ports?.outputs?,
         name: draft.name,
@@ -147,6 +167,14 @@ fn stage(draft: Draft, wires: Vec<Wire>, rank: &[Option<usize>]) -> Option<Stage
         backend: draft.settings.backend,
         precision: draft.settings.precision,
         needs: draft.needs,
+        policy: draft.policy,
+        when: renumber(ties.when)?,
+        gates: renumber(ties.gates)?,
+        service: match ties.service {
+            Some(service) => Some(rank[service]?),
+            None => None,
+        },
+        is_service: false,
         places: draft.places,
         matrix: draft.matrix,
     })

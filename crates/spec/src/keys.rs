@@ -15,18 +15,37 @@ pub(crate) struct Keys {
 }
 
 pub(crate) const FILE: Keys =
-    Keys { place: "a pipeline file", known: &["pipeline", "params", "stages", "profiles"], later: &["pools"] };
+    Keys { place: "a pipeline file", known: &["pipeline", "params", "pools", "stages", "profiles"], later: &[] };
 pub(crate) const PROFILE: Keys =
-    Keys { place: "a profile", known: &["pipeline", "params", "stages"], later: &["pools"] };
+    Keys { place: "a profile", known: &["pipeline", "params", "pools", "stages"], later: &[] };
 pub(crate) const OVERRIDE: Keys =
-    Keys { place: "what `--set` changes", known: &["pipeline", "params", "stages"], later: &["pools"] };
+    Keys { place: "what `--set` changes", known: &["pipeline", "params", "pools", "stages"], later: &[] };
 pub(crate) const PIPELINE: Keys =
     Keys { place: "`[pipeline]`", known: &["name", "seed", "backend", "precision"], later: &["executor", "remote"] };
 pub(crate) const STAGE: Keys = Keys {
     place: "a stage",
-    known: &["kind", "inputs", "outputs", "params", "matrix", "seed", "backend", "precision", "needs", "enabled"],
-    later: &["retries", "timeout", "pool", "gate", "when", "service", "allow_failure"],
+    known: &[
+        "kind",
+        "inputs",
+        "outputs",
+        "params",
+        "matrix",
+        "seed",
+        "backend",
+        "precision",
+        "needs",
+        "enabled",
+        "when",
+        "gate",
+        "retries",
+        "timeout",
+        "pool",
+        "allow_failure",
+        "service",
+    ],
+    later: &[],
 };
+pub(crate) const RETRIES: Keys = Keys { place: "`retries`", known: &["max", "backoff"], later: &[] };
 pub(crate) const NEEDS: Keys = Keys { place: "`needs`", known: &["gpus", "cpus", "memory"], later: &[] };
 
 /// Reports the keys of a whole file, profiles that are not chosen included.
@@ -45,8 +64,10 @@ pub(crate) fn check_layer(layer: &Table, keys: &Keys, kinds: &Kinds, report: &mu
     if let Some(pipeline) = layer.entry("pipeline").and_then(|entry| expect_table(entry, report)) {
         check_table(pipeline, &PIPELINE, report);
     }
-    if let Some(params) = layer.entry("params") {
-        expect_table(params, report);
+    for name in ["params", "pools"] {
+        if let Some(entry) = layer.entry(name) {
+            expect_table(entry, report);
+        }
     }
     for stage in tables(layer, "stages", report) {
         if let Some(table) = expect_table(stage, report) {

@@ -8,6 +8,7 @@
 //! This crate does no I/O and prints nothing.
 
 mod check;
+mod condition;
 mod diagnostic;
 mod keys;
 mod matrix;
@@ -17,6 +18,7 @@ mod params;
 mod pieces;
 mod pipeline;
 mod places;
+mod policy;
 mod raw;
 mod reference;
 mod schema;
@@ -33,11 +35,14 @@ mod tests;
 
 use gazal_stage_api::Kinds;
 
+pub use condition::{Bound, Comparison, Condition, Metric};
 pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use merge::Overrides;
 pub use pipeline::{Input, OutputRef, Pipeline, Stage};
 pub use places::Places;
+pub use policy::Policy;
 pub use schema::schema;
+pub use select::{Selected, Wanted};
 pub use settings::{BackendChoice, Needs};
 pub use source::{Place, Source};
 

@@ -6,21 +6,21 @@ use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 
 use crate::diagnostic::{Origin, Report};
 use crate::stage::Draft;
-use crate::wire::{Link, Wire};
+use crate::wire::Ties;
 
 /// The order in which the drafts can run: of those that are ready always the first of the file.
 ///
 /// Drafts on a cycle and behind one are missing in it.
-pub(crate) fn sort(wires: &[Vec<Wire>]) -> Vec<usize> {
+pub(crate) fn sort(ties: &[Ties]) -> Vec<usize> {
     let needs: Vec<BTreeSet<usize>> =
-        (0..wires.len()).map(|at| links(wires, at).map(|link| link.stage).collect()).collect();
-    let mut readers = vec![Vec::new(); wires.len()];
+        ties.iter().map(|ties| ties.links.iter().map(|link| link.stage).collect()).collect();
+    let mut readers = vec![Vec::new(); ties.len()];
     let mut open: Vec<usize> = needs.iter().map(BTreeSet::len).collect();
     for (reader, needs) in needs.iter().enumerate() {
         needs.iter().for_each(|&need| readers[need].push(reader));
     }
-    let mut ready: BinaryHeap<Reverse<usize>> = (0..wires.len()).filter(|&at| open[at] == 0).map(Reverse).collect();
-    let mut order = Vec::with_capacity(wires.len());
+    let mut ready: BinaryHeap<Reverse<usize>> = (0..ties.len()).filter(|&at| open[at] == 0).map(Reverse).collect();
+    let mut order = Vec::with_capacity(ties.len());
     while let Some(Reverse(stage)) = ready.pop() {
         order.push(stage);
         for &reader in &readers[stage] {
@@ -34,7 +34,7 @@ pub(crate) fn sort(wires: &[Vec<Wire>]) -> Vec<usize> {
 }
 
 /// Reports a shortest cycle through every stage that is on one.
-pub(crate) fn report_cycles(drafts: &[Draft], wires: &[Vec<Wire>], sorted: &[usize], report: &mut Report) {
+pub(crate) fn report_cycles(drafts: &[Draft], ties: &[Ties], sorted: &[usize], report: &mut Report) {
     if sorted.len() == drafts.len() {
         return;
     }
@@ -45,19 +45,19 @@ pub(crate) fn report_cycles(drafts: &[Draft], wires: &[Vec<Wire>], sorted: &[usi
         if told.contains(&start) {
             continue;
         }
-        if let Some(cycle) = shortest_cycle(start, wires, &left) {
-            report_cycle(&cycle, drafts, wires, report);
+        if let Some(cycle) = shortest_cycle(start, ties, &left) {
+            report_cycle(&cycle, drafts, ties, report);
             told.extend(cycle);
         }
     }
 }
 
 /// The stages from `start` along what each needs until one needs `start` again.
-fn shortest_cycle(start: usize, wires: &[Vec<Wire>], left: &BTreeSet<usize>) -> Option<Vec<usize>> {
+fn shortest_cycle(start: usize, ties: &[Ties], left: &BTreeSet<usize>) -> Option<Vec<usize>> {
     let mut reached_from = HashMap::new();
     let mut queue = VecDeque::from([start]);
     while let Some(stage) = queue.pop_front() {
-        for link in links(wires, stage).filter(|link| left.contains(&link.stage)) {
+        for link in ties[stage].links.iter().filter(|link| left.contains(&link.stage)) {
             if link.stage == start {
                 return Some(path(start, stage, &reached_from));
             }
@@ -79,10 +79,10 @@ fn path(start: usize, end: usize, reached_from: &HashMap<usize, usize>) -> Vec<u
     path
 }
 
-fn report_cycle(cycle: &[usize], drafts: &[Draft], wires: &[Vec<Wire>], report: &mut Report) {
+fn report_cycle(cycle: &[usize], drafts: &[Draft], ties: &[Ties], report: &mut Report) {
     let (first, second) = (cycle[0], cycle.get(1).copied().unwrap_or(cycle[0]));
     let origin =
-        links(wires, first).find(|link| link.stage == second).map_or(Origin::Nowhere, |link| link.origin.clone());
+        ties[first].links.iter().find(|link| link.stage == second).map_or(Origin::Nowhere, |link| link.origin.clone());
     if cycle.len() == 1 {
         report.error(&origin, format!("the stage `{}` needs its own output", drafts[first].base));
         return;
@@ -92,8 +92,4 @@ fn report_cycle(cycle: &[usize], drafts: &[Draft], wires: &[Vec<Wire>], report: 
     let names: Vec<&str> = cycle.iter().chain([&first]).map(|at| name(at).as_str()).collect();
     let message = format!("these stages need each other: {}", names.join(" → "));
     report.error(&origin, message).label(format!("`{}` needs `{}` here", names[0], names[1]));
-}
-
-fn links(wires: &[Vec<Wire>], stage: usize) -> impl Iterator<Item = &Link> {
-    wires[stage].iter().flat_map(|wire| wire.from.iter())
 }

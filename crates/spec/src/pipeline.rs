@@ -1,9 +1,11 @@
 //! The checked pipeline. A value of these types needs no second check.
 
+use std::collections::BTreeMap;
+
 use gazal_stage_api::{DynKind, OutPort, Precision};
 use serde_json::{Map, Value};
 
-use crate::{BackendChoice, Diagnostic, Needs, Places};
+use crate::{BackendChoice, Condition, Diagnostic, Needs, Places, Policy};
 
 #[derive(Clone, Debug)]
 pub struct Pipeline {
@@ -13,6 +15,8 @@ pub struct Pipeline {
     pub stages: Vec<Stage>,
     /// The names of the stages that the file has switched off.
     pub disabled: Vec<String>,
+    /// How many stages of each pool may run at once.
+    pub pools: BTreeMap<String, u32>,
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -32,6 +36,15 @@ pub struct Stage {
     pub backend: BackendChoice,
     pub precision: Precision,
     pub needs: Needs,
+    pub policy: Policy,
+    /// All must hold, or the stage is left out.
+    pub when: Vec<Condition>,
+    /// All must hold, or the stage has failed: those about other stages before it runs, those about itself after it.
+    pub gates: Vec<Condition>,
+    /// The stage that serves this one while it runs.
+    pub service: Option<usize>,
+    /// It serves another and never runs by itself.
+    pub is_service: bool,
     pub places: Places,
     /// Axis to value, for a matrix point.
     pub matrix: Map<String, Value>,

@@ -16,6 +16,7 @@ pub fn schema(kinds: &Kinds) -> Value {
         "properties": {
             "pipeline": { "allOf": [{ "$ref": "#/$defs/pipeline" }], "required": ["name"] },
             "params": { "type": "object", "description": "the file's own variables: `${params.x}`" },
+            "pools": { "$ref": "#/$defs/pools" },
             "stages": stages(&stage),
             "profiles": {
                 "type": "object",
@@ -26,6 +27,7 @@ pub fn schema(kinds: &Kinds) -> Value {
                     "properties": {
                         "pipeline": { "$ref": "#/$defs/pipeline" },
                         "params": { "type": "object" },
+                        "pools": { "$ref": "#/$defs/pools" },
                         "stages": stages(&change),
                     },
                 },
@@ -58,6 +60,30 @@ fn definitions(kinds: &Kinds) -> Map<String, Value> {
                 "backend": { "$ref": "#/$defs/backend" },
                 "precision": { "$ref": "#/$defs/precision" },
             },
+        },
+        "pools": {
+            "type": "object",
+            "description": "how many stages of each pool may run at once",
+            "additionalProperties": { "type": "integer", "minimum": 1 },
+        },
+        "time": { "type": "string", "description": "such as \"90s\", \"15min\", \"1h30m\" or \"2d\"" },
+        "conditions": {
+            "description": "comparisons of metrics: \"eval.mini_medqa.acc >= 0.5\"",
+            "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
+        },
+        "retries": {
+            "anyOf": [
+                { "type": "integer", "minimum": 0 },
+                {
+                    "type": "object",
+                    "additionalProperties": false,
+                    "properties": {
+                        "max": { "type": "integer", "minimum": 0 },
+                        "backoff": { "allOf": [{ "$ref": "#/$defs/time" }], "description": "doubled before each further try" },
+                    },
+                },
+                { "$ref": "#/$defs/reference" },
+            ],
         },
         "needs": {
             "type": "object",
@@ -101,6 +127,13 @@ fn stage_schema(kinds: &Kinds, whole: bool) -> Value {
             "precision": { "$ref": "#/$defs/precision" },
             "needs": { "$ref": "#/$defs/needs" },
             "enabled": or_reference(&json!({ "type": "boolean" })),
+            "when": { "allOf": [{ "$ref": "#/$defs/conditions" }], "description": "the stage is left out where one does not hold" },
+            "gate": { "allOf": [{ "$ref": "#/$defs/conditions" }], "description": "the stage fails where one does not hold" },
+            "retries": { "$ref": "#/$defs/retries" },
+            "timeout": { "$ref": "#/$defs/time" },
+            "pool": { "type": "string" },
+            "allow_failure": or_reference(&json!({ "type": "boolean" })),
+            "service": { "type": "string", "description": "a stage that serves this one while it runs" },
         },
         "allOf": by_kind,
     });

@@ -94,7 +94,12 @@ pub(crate) fn read_needs(node: &Node, report: &mut Report) -> Needs {
 }
 
 /// A scalar as `parse` reads it, or a report that says what it must be.
-fn scalar<T>(node: &Node, must: &str, report: &mut Report, parse: impl Fn(&Value) -> Option<T>) -> Option<T> {
+pub(crate) fn scalar<T>(
+    node: &Node,
+    must: &str,
+    report: &mut Report,
+    parse: impl Fn(&Value) -> Option<T>,
+) -> Option<T> {
     let read = match &node.data {
         Data::Broken => return None,
         Data::Scalar(value) => parse(value),

@@ -1,16 +1,19 @@
 //! One stage table to drafts: one a matrix point, complete but for its connections.
 
+use std::collections::BTreeMap;
+
 use gazal_stage_api::{Declared, DynKind, InPort, Kinds, OutPort, PortType};
 use serde_json::{Map, Value};
 
+use crate::condition::Written;
 use crate::diagnostic::{Origin, Report};
 use crate::params::{Checker, Checkers, Params};
 use crate::places::Surveyor;
 use crate::raw::{self, Data, Entry, Node, Table};
-use crate::settings::{Needs, Settings, read_needs};
+use crate::settings::{Needs, Settings, read_needs, scalar};
 use crate::substitute::{Axes, Scope};
 use crate::suggest::{nearest, one_of};
-use crate::{Places, keys, matrix};
+use crate::{Places, Policy, keys, matrix, policy};
 
 /// A stage or matrix point whose inputs are still names.
 pub(crate) struct Draft {
@@ -27,6 +30,11 @@ pub(crate) struct Draft {
     pub inputs: Table,
     pub settings: Settings,
     pub needs: Needs,
+    pub policy: Policy,
+    pub when: Vec<Written>,
+    pub gates: Vec<Written>,
+    /// The name of the stage that serves it.
+    pub service: Option<Written>,
     pub places: Places,
     pub matrix: Map<String, Value>,
 }
@@ -48,6 +56,7 @@ pub(crate) struct Reader<'a> {
     /// The names of all stages.
     pub names: &'a [String],
     pub defaults: Settings,
+    pub pools: &'a BTreeMap<String, u32>,
 }
 
 /// A stage of the file with its kind, before its matrix is expanded.
@@ -138,6 +147,10 @@ impl Reader<'_> {
             inputs,
             settings: Settings::read(&table, self.defaults, report),
             needs: table.get("needs").map(|node| read_needs(node, report)).unwrap_or_default(),
+            policy: Policy::read(&table, self.pools, report),
+            when: conditions(&table, "when", report),
+            gates: conditions(&table, "gate", report),
+            service: table.get("service").and_then(|node| read_service(node, report)),
             places: self.places(stage, &table, &params.table),
             params: params.map,
             matrix: point.to_map(),
@@ -165,7 +178,7 @@ impl Reader<'_> {
 
     fn places(&self, stage: &Named, table: &Table, params: &Table) -> Places {
         let mut places = Vec::new();
-        for name in ["seed", "backend", "precision"] {
+        for name in ["seed", "backend", "precision", "when", "gate", "service", "retries", "timeout", "pool"] {
             let node = table.get(name).or_else(|| self.pipeline.get(name));
             self.add_place(&mut places, name, node.map(|node| &node.origin));
         }
@@ -204,6 +217,18 @@ fn check_name(stage: &Entry, report: &mut Report) {
         let help = "small letters, digits, `_` and `-`; the first a letter or a digit".to_string();
         report.error(&stage.origin, format!("`{}` cannot be the name of a stage", stage.name)).help(help);
     }
+}
+
+/// The conditions under `name`, unread.
+fn conditions(table: &Table, name: &str, report: &mut Report) -> Vec<Written> {
+    let texts = table.get(name).map(|node| policy::texts(node, name, report)).unwrap_or_default();
+    texts.into_iter().map(|(node, text)| Written { text: text.to_string(), origin: node.origin.clone() }).collect()
+}
+
+fn read_service(node: &Node, report: &mut Report) -> Option<Written> {
+    let text =
+        scalar(node, "`service` must be the name of a stage", report, |value| value.as_str().map(str::to_string))?;
+    Some(Written { text, origin: node.origin.clone() })
 }
 
 /// The table under `name`, empty if it is missing or reported.

@@ -2,11 +2,81 @@
 
 use gazal_stage_api::{Arity, InPort, OutPort, Role};
 
+use crate::condition::{self, Condition, Written};
 use crate::diagnostic::{Mistake, Origin, Report};
 use crate::raw::{Data, Entry, Node};
 use crate::reference::Directory;
 use crate::stage::Draft;
 use crate::suggest::one_of;
+
+/// All that ties a draft to others.
+#[derive(Default)]
+pub(crate) struct Ties {
+    pub wires: Vec<Wire>,
+    pub when: Vec<Condition>,
+    pub gates: Vec<Condition>,
+    pub service: Option<usize>,
+    /// Every other draft that must be done before this one, and where the file says so.
+    pub links: Vec<Link>,
+}
+
+/// Connects one draft: its inputs, its conditions and the stage that serves it.
+pub(crate) fn tie(at: usize, drafts: &[Draft], directory: &Directory, report: &mut Report) -> Ties {
+    let draft = &drafts[at];
+    let wires = connect(draft, drafts, directory, report);
+    let mut links: Vec<Link> = wires.iter().flat_map(|wire| &wire.from).cloned().collect();
+    let mut conditions = |all: &[Written], report: &mut Report| -> Vec<Condition> {
+        let mut read = Vec::new();
+        for Written { text, origin } in all {
+            match condition::resolve(text, drafts, directory) {
+                Ok(condition) => {
+                    let condition = condition.seen_from(at);
+                    let others = condition.stages().filter(|&stage| stage != at);
+                    links.extend(others.map(|stage| Link { stage, output: String::new(), origin: origin.clone() }));
+                    read.push(condition);
+                }
+                Err(mistake) => report.mistake(origin, mistake),
+            }
+        }
+        read
+    };
+    let (when, gates) = (conditions(&draft.when, report), conditions(&draft.gates, report));
+    let service = draft.service.as_ref().and_then(|written| {
+        let found = service(written, at, drafts, directory);
+        found.map_err(|mistake| report.mistake(&written.origin, mistake)).ok().flatten()
+    });
+    links.extend(service.zip(draft.service.as_ref()).map(|(stage, written)| Link {
+        stage,
+        output: String::new(),
+        origin: written.origin.clone(),
+    }));
+    if let (Some(own), Some(written)) =
+        (when.iter().find(|one| one.stages().any(|stage| stage == at)), draft.when.first())
+    {
+        report.error(
+            &written.origin,
+            format!("`{}` decides whether the stage runs, but needs its own metrics", own.text),
+        );
+    }
+    Ties { wires, when, gates, service, links }
+}
+
+/// The one stage that serves another; `None` where that is unknown because of another mistake.
+fn service(written: &Written, at: usize, drafts: &[Draft], directory: &Directory) -> Result<Option<usize>, Mistake> {
+    let name = &written.text;
+    let wrong = |message: String, help: &str| Err(Mistake { message, help: Some(help.to_string()) });
+    let found = directory.find(name)?;
+    match found.points.as_slice() {
+        [] => Ok(None),
+        [one] if *one == at => wrong(format!("the stage `{name}` cannot serve itself"), "name another stage"),
+        [one] if drafts[*one].kind.is_some_and(|kind| !kind.traits().serves) => wrong(
+            format!("the stage `{name}` is of a kind that does not serve"),
+            "an `exec` stage can: it listens on $GAZAL_PORT",
+        ),
+        [one] => Ok(Some(*one)),
+        _ => wrong(format!("`{name}` has several points"), "select one point of the matrix: `stage@axis=value`"),
+    }
+}
 
 /// A connected port of a draft.
 pub(crate) struct Wire {
@@ -14,6 +84,7 @@ pub(crate) struct Wire {
     pub from: Vec<Link>,
 }
 
+#[derive(Clone)]
 pub(crate) struct Link {
     pub stage: usize,
     pub output: String,

@@ -114,12 +114,20 @@ pub struct Folders {
     pub wip: PathBuf,
 }
 
+/// Something that serves a stage. Dropping it ends it.
+pub trait Server {
+    /// `http://127.0.0.1:PORT`
+    fn url(&self) -> &str;
+}
+
 /// All that a stage may touch.
 pub struct Context<'a> {
     pub folders: Folders,
     /// The stage's seed; 0 for kinds that declare none.
     pub seed: u64,
     pub device: DeviceRequest,
+    /// Where the stage that serves this one listens: `http://127.0.0.1:PORT`.
+    pub service: Option<String>,
     /// The pipeline's name for this stage is deliberately absent: results must not depend on it.
     report: &'a mut dyn FnMut(Event),
     cancelled: &'a dyn Fn() -> bool,
@@ -133,7 +141,7 @@ impl<'a> Context<'a> {
         report: &'a mut dyn FnMut(Event),
         cancelled: &'a dyn Fn() -> bool,
     ) -> Context<'a> {
-        Context { folders, seed, device, report, cancelled }
+        Context { folders, seed, device, service: None, report, cancelled }
     }
 
     /// The folder at a port that takes one artifact.

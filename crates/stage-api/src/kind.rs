@@ -2,7 +2,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::{Context, Declared, InPort, JsonSchema, OutPort, Problem, StageError, params};
+use crate::{Context, Declared, InPort, JsonSchema, OutPort, Problem, Server, StageError, params};
 
 /// What the engine must know of a kind before it runs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,6 +13,8 @@ pub struct Traits {
     pub computes: bool,
     /// May open network connections.
     pub network: bool,
+    /// Its program can serve another stage as long as that runs; see `service` of a stage.
+    pub serves: bool,
     /// Parameters that may change records only; left out of the key.
     pub unkeyed: &'static [&'static str],
     /// Parameters that are paths (strings or lists of glob patterns), relative to the pipeline file; the key
@@ -24,8 +26,15 @@ pub struct Traits {
 
 impl Traits {
     /// A pure function of parameters and inputs.
-    pub const PLAIN: Traits =
-        Traits { seeded: false, computes: false, network: false, unkeyed: &[], paths: &[], numerics: "" };
+    pub const PLAIN: Traits = Traits {
+        seeded: false,
+        computes: false,
+        network: false,
+        serves: false,
+        unkeyed: &[],
+        paths: &[],
+        numerics: "",
+    };
     /// Depends on the seed too.
     pub const SEEDED: Traits = Traits { seeded: true, ..Traits::PLAIN };
 }
@@ -62,6 +71,14 @@ pub trait Kind: Send + Sync + 'static {
     /// # Errors
     /// [`StageError::Cancelled`] after a checkpoint when the context says so; everything else fails the stage.
     fn run(&self, params: Self::Params, context: &mut Context) -> Result<(), StageError>;
+
+    /// Begins to serve another stage, for kinds whose traits say that they do; returns when it can be asked.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    fn serve(&self, _params: Self::Params, _context: &mut Context) -> Result<Box<dyn Server>, StageError> {
+        Err(StageError::failed(format!("the kind `{}` does not serve", Self::NAME)))
+    }
 }
 
 /// [`Kind`] with its parameter type erased: tables in, problems out.
@@ -80,6 +97,7 @@ pub trait DynKind: Send + Sync {
     fn outputs(&self, table: &Map<String, Value>, declared: &Declared) -> Result<Vec<OutPort>, Problem>;
     fn unavailable(&self, table: &Map<String, Value>) -> Option<String>;
     fn run(&self, table: &Map<String, Value>, context: &mut Context) -> Result<(), StageError>;
+    fn serve(&self, table: &Map<String, Value>, context: &mut Context) -> Result<Box<dyn Server>, StageError>;
 }
 
 impl<K: Kind> DynKind for K {
@@ -131,9 +149,16 @@ impl<K: Kind> DynKind for K {
     }
 
     fn run(&self, table: &Map<String, Value>, context: &mut Context) -> Result<(), StageError> {
-        let parsed = params::parse(table).map_err(|problem| StageError::Params(problem.field, problem.message))?;
-        Kind::run(self, parsed, context)
+        Kind::run(self, parsed::<K>(table)?, context)
     }
+
+    fn serve(&self, table: &Map<String, Value>, context: &mut Context) -> Result<Box<dyn Server>, StageError> {
+        Kind::serve(self, parsed::<K>(table)?, context)
+    }
+}
+
+fn parsed<K: Kind>(table: &Map<String, Value>) -> Result<K::Params, StageError> {
+    params::parse(table).map_err(|problem| StageError::Params(problem.field, problem.message))
 }
 
 /// The kinds that a binary knows, in the order in which they were given.

@@ -10,7 +10,7 @@ mod kind;
 mod params;
 mod port;
 
-pub use context::{Backend, Context, DeviceRequest, Event, Folders, Level, Precision};
+pub use context::{Backend, Context, DeviceRequest, Event, Folders, Level, Precision, Server};
 pub use error::StageError;
 pub use kind::{DynKind, Kind, Kinds, Traits};
 pub use params::{Problem, canonical, parse};

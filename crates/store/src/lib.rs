@@ -27,6 +27,7 @@
 
 mod blob;
 mod clock;
+mod deep;
 mod digest;
 mod durable;
 mod error;

@@ -3,13 +3,19 @@
 //!
 //! It runs under a worker, which is its supervisor: the program stays in the worker's process group, and
 //! whatever it leaves running is ended with it.
+//!
+//! It may also serve another stage (`service = "this one"`): then the program listens on `$GAZAL_PORT` of 127.0.0.1,
+//! and lives as long as the stage that it serves, which finds it at `$GAZAL_SERVICE_URL`.
 
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gazal_stage_api::{Arity, Context, Declared, InPort, JsonSchema, Kind, OutPort, Problem, Role, StageError, Traits};
+use gazal_stage_api::{
+    Arity, Context, Declared, InPort, JsonSchema, Kind, OutPort, Problem, Role, Server, StageError, Traits,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{paths, process};
@@ -35,14 +41,15 @@ const ENVIRONMENT: [&str; 10] =
     ["PATH", "HOME", "USER", "SHELL", "TMPDIR", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR"];
 /// Between asking a program to end and ending it.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long a service may take until it listens: it may load a model first.
+const COMING_UP: Duration = Duration::from_secs(600);
 
 impl Kind for Exec {
     type Params = ExecParams;
     const NAME: &'static str = "exec";
     const REVISION: u32 = 1;
     const DOC: &'static str = "any program: $GAZAL_INPUT_<port>, $GAZAL_OUTPUT_<name>";
-    const TRAITS: Traits =
-        Traits { seeded: false, computes: false, network: true, unkeyed: &[], paths: &["sources"], numerics: "" };
+    const TRAITS: Traits = Traits { network: true, serves: true, paths: &["sources"], ..Traits::PLAIN };
 
     fn inputs(&self, _: &ExecParams, declared: &Declared) -> Vec<InPort> {
         let port = |name: &String| InPort { name: name.clone(), accepts: None, arity: Arity::Any, doc: "a folder" };
@@ -63,13 +70,74 @@ impl Kind for Exec {
     }
 
     fn run(&self, params: ExecParams, context: &mut Context) -> Result<(), StageError> {
-        let program = params.command.first().cloned().unwrap_or_default();
-        let child = command(&params, context).spawn();
-        let child = child.map_err(|error| StageError::failed(format!("cannot start `{program}`: {error}")))?;
-        let status = supervise(child, context);
-        process::signal_descendants(true);
-        let status = status?;
-        if status.success() { Ok(()) } else { Err(StageError::failed(format!("`{program}` ended with {status}"))) }
+        let child = start(&params, command(&params, context))?;
+        let status = supervise(child, context)?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(StageError::failed(format!("`{}` ended with {status}", params.command[0])))
+    }
+
+    fn serve(&self, params: ExecParams, context: &mut Context) -> Result<Box<dyn Server>, StageError> {
+        let port = free_port().map_err(|error| StageError::failed(format!("no port is free: {error}")))?;
+        let mut command = command(&params, context);
+        command.env("GAZAL_PORT", port.to_string());
+        let mut server = Serving { child: start(&params, command)?, url: format!("http://127.0.0.1:{port}") };
+        server.wait(port, &params, context)?;
+        Ok(Box::new(server))
+    }
+}
+
+fn start(params: &ExecParams, mut command: Command) -> Result<Child, StageError> {
+    let program = params.command.first().map_or("", String::as_str);
+    command.spawn().map_err(|error| StageError::failed(format!("cannot start `{program}`: {error}")))
+}
+
+/// A port that nobody listens on at this moment.
+fn free_port() -> std::io::Result<u16> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr().map(|address| address.port())
+}
+
+/// A program that serves.
+struct Serving {
+    child: Child,
+    url: String,
+}
+
+impl Serving {
+    /// Waits until something listens on `port`.
+    fn wait(&mut self, port: u16, params: &ExecParams, context: &Context) -> Result<(), StageError> {
+        let (program, began) = (&params.command[0], Instant::now());
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            let ended = self.child.try_wait().map_err(|error| StageError::failed(error.to_string()))?;
+            if let Some(status) = ended {
+                return Err(StageError::failed(format!("the service `{program}` ended with {status}; see the log")));
+            }
+            if context.cancelled() {
+                return Err(StageError::Cancelled);
+            }
+            if began.elapsed() > COMING_UP {
+                let message = format!(
+                    "the service `{program}` did not listen on $GAZAL_PORT ({port}) of 127.0.0.1 within {} s",
+                    COMING_UP.as_secs()
+                );
+                return Err(StageError::failed(message));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+impl Server for Serving {
+    fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        end(&mut self.child);
     }
 }
 
@@ -83,6 +151,9 @@ fn command(params: &ExecParams, context: &Context) -> Command {
     }
     for (port, folders) in &context.folders.inputs {
         command.env(variable("GAZAL_INPUT_", port), join(folders));
+    }
+    if let Some(url) = &context.service {
+        command.env("GAZAL_SERVICE_URL", url);
     }
     for (name, folder) in &context.folders.outputs {
         command.env(variable("GAZAL_OUTPUT_", name), folder);
@@ -101,12 +172,14 @@ fn join(folders: &[PathBuf]) -> String {
     folders.iter().map(|folder| folder.to_string_lossy()).collect::<Vec<_>>().join(":")
 }
 
+/// Waits for the program, and ends what it leaves running, a service included: its work is done.
 fn supervise(mut child: Child, context: &Context) -> Result<ExitStatus, StageError> {
     let mut pause = Duration::from_millis(1);
     loop {
         let ended =
             child.try_wait().map_err(|error| StageError::failed(format!("cannot watch the program: {error}")))?;
         if let Some(status) = ended {
+            process::signal_descendants(true);
             return Ok(status);
         }
         if context.cancelled() {

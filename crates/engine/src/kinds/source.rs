@@ -28,8 +28,7 @@ impl Kind for Source {
     const NAME: &'static str = "source";
     const REVISION: u32 = 1;
     const DOC: &'static str = "a file or folder of your own, by content";
-    const TRAITS: Traits =
-        Traits { seeded: false, computes: false, network: false, unkeyed: &[], paths: &["path"], numerics: "" };
+    const TRAITS: Traits = Traits { paths: &["path"], ..Traits::PLAIN };
 
     fn inputs(&self, _: &SourceParams, _: &Declared) -> Vec<InPort> {
         Vec::new()

@@ -3,16 +3,18 @@
 
 mod planning;
 mod running;
+mod shape;
+mod thin;
 mod toys;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use gazal_spec::{Overrides, Pipeline, Source};
+use gazal_spec::{Overrides, Pipeline, Source, Wanted};
 use gazal_stage_api::{Backend, Kinds};
 use gazal_store::Store;
 
@@ -25,7 +27,12 @@ use crate::{
 struct Space {
     dir: tempfile::TempDir,
     kinds: Kinds,
+    /// Stages on the command line.
+    words: Vec<&'static str>,
     force: Vec<&'static str>,
+    single: bool,
+    expected: Option<Plan>,
+    fail_fast: bool,
     threads: u32,
     cancel: CancelToken,
 }
@@ -35,6 +42,8 @@ struct Told {
     summary: Summary,
     outcomes: BTreeMap<String, Outcome>,
     errors: BTreeMap<String, String>,
+    /// How often each stage was tried again.
+    retries: BTreeMap<String, u32>,
     causes: BTreeMap<String, Vec<Cause>>,
     /// Stages that ran at once, at most.
     most: usize,
@@ -43,7 +52,17 @@ struct Told {
 impl Space {
     fn new() -> Space {
         let dir = tempfile::tempdir().unwrap();
-        Space { dir, kinds: toys::kinds(), force: Vec::new(), threads: 4, cancel: CancelToken::default() }
+        Space {
+            dir,
+            kinds: toys::kinds(),
+            words: Vec::new(),
+            force: Vec::new(),
+            single: false,
+            expected: None,
+            fail_fast: false,
+            threads: 4,
+            cancel: CancelToken::default(),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -65,6 +84,8 @@ impl Space {
 
     fn with<T>(&self, pipeline: &Pipeline, with: impl FnOnce(&Options) -> T) -> T {
         let force = self.force.iter().flat_map(|name| pipeline.find(name).unwrap()).collect();
+        let words: Vec<String> = self.words.iter().map(ToString::to_string).collect();
+        let selected = pipeline.select(&Wanted::words(&words)).unwrap();
         let device_check = |backend: Backend| match backend {
             Backend::Cpu | Backend::Wgpu(_) => Ok(()),
             Backend::Cuda(_) => Err("no CUDA here".to_string()),
@@ -72,10 +93,16 @@ impl Space {
         with(&Options {
             store: self.store(),
             file: self.path("p.toml"),
-            selected: pipeline.select(&[]).unwrap(),
+            targets: selected.targets,
+            selected: selected.all,
+            single: self.single,
             force,
+            expected: self.expected.clone(),
             jobs: 8,
             threads: self.threads,
+            memory: 1 << 30,
+            gpus: 0,
+            fail_fast: self.fail_fast,
             auto: &|| Backend::Cpu,
             device_check: &device_check,
             launcher: &Threads { kinds: self.kinds.clone() },
@@ -96,12 +123,17 @@ impl Space {
     fn try_run(&self, text: &str) -> Result<Told, EngineError> {
         let pipeline = self.load(text);
         let (mut outcomes, mut errors, mut causes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let (mut now, mut most) = (0, 0);
+        let (mut now, mut most, mut retries) = (0_usize, 0, BTreeMap::new());
         let mut observer = |event: &RunEvent| match event.clone() {
             RunEvent::Stage { name, state, error, .. } => {
-                now -= usize::from(matches!(state, Outcome::Ran | Outcome::Failed | Outcome::Interrupted));
+                let ended = matches!(state, Outcome::Ran | Outcome::Failed | Outcome::Interrupted);
+                now = now.saturating_sub(usize::from(ended));
                 outcomes.insert(name.clone(), state);
                 errors.extend(error.map(|error| (name, error)));
+            }
+            RunEvent::Retry { name, .. } => {
+                now -= 1;
+                *retries.entry(name).or_default() += 1;
             }
             RunEvent::Start { name, causes: why, .. } => {
                 now += 1;
@@ -111,7 +143,7 @@ impl Space {
             _ => {}
         };
         let summary = self.with(&pipeline, |options| crate::run(&pipeline, options, &mut observer))?;
-        Ok(Told { summary, outcomes, errors, causes, most })
+        Ok(Told { summary, outcomes, errors, retries, causes, most })
     }
 
     /// The text of a stage's only file.
@@ -140,8 +172,8 @@ struct ThreadJob {
 }
 
 impl Launcher for Threads {
-    fn launch(&self, request: &Request, log: &Path, sink: Sink) -> Result<Box<dyn Job>, EngineError> {
-        fs::write(log, "").unwrap();
+    fn launch(&self, request: &Request, sink: Sink) -> Result<Box<dyn Job>, EngineError> {
+        fs::write(&request.log, "").unwrap();
         let cancelled = Arc::new(AtomicBool::new(false));
         let (request, kinds, flag) = (request.clone(), self.kinds.clone(), Arc::clone(&cancelled));
         let thread = thread::spawn(move || {

@@ -143,3 +143,62 @@ fn a_hit_is_explained_by_the_run_that_made_it() {
     let fields: Vec<&str> = told.iter().map(|one| one.made.as_ref().unwrap().causes[0].field.as_str()).collect();
     assert_eq!(fields, ["params.text", "inputs.parts"]);
 }
+
+#[test]
+fn a_plan_is_followed_or_refused() {
+    let mut space = Space::new();
+    let text = pipeline("text = 'a'", "");
+    space.expected = Some(space.plan(&text));
+    assert_eq!(space.run(&text).summary.ran, 2);
+    let Err(EngineError::Stale(moved)) = space.try_run(&text) else { panic!("it ran") };
+    assert!(moved[0].starts_with("`make` was run ") && moved[0].contains(", is hit "), "{moved:?}");
+    assert_eq!(moved.len(), 2);
+    space.expected = Some(space.plan(&text));
+    assert_eq!(space.run(&text).summary.hit, 2);
+}
+
+#[test]
+fn a_single_stage_runs_when_what_it_needs_is_there() {
+    let mut space = Space::new();
+    (space.single, space.words) = (true, vec!["join"]);
+    let Err(EngineError::Wrong(mistakes)) = space.try_run(&pipeline("", "")) else { panic!("it ran") };
+    assert_eq!((mistakes.len(), mistakes[0].stage.as_str()), (1, "make"));
+    (space.single, space.words) = (false, vec!["make"]);
+    space.run(&pipeline("", ""));
+    (space.single, space.words) = (true, vec!["join"]);
+    assert_eq!(space.run(&pipeline("", "")).summary.ran, 1);
+}
+
+#[test]
+fn what_ran_once_tells_what_it_will_take() {
+    let space = Space::new();
+    assert_eq!(space.plan(&pipeline("", "")).stages[0].estimate, None);
+    space.run(&pipeline("millis = 30", ""));
+    let plan = space.plan(&pipeline("text = 'longer'", ""));
+    let estimate = plan.stages[0].estimate.as_ref().unwrap();
+    assert!(estimate.seconds >= 0.03 && estimate.bytes > 0 && !estimate.same_params, "{estimate:?}");
+    assert!(plan.stages[1].estimate.as_ref().unwrap().same_params);
+}
+
+#[test]
+fn two_runs_differ_in_parameters_inputs_and_metrics() {
+    let space = Space::new();
+    let text = |word: &str, acc: f64| {
+        format!(
+            "{}[stages.eval]\nkind = 'measure'\ninputs = {{ data = 'make' }}\nparams = {{ acc = {acc} }}\n",
+            pipeline(&format!("text = '{word}'"), "")
+        )
+    };
+    space.run(&text("a", 0.4));
+    space.run(&text("b", 0.6));
+    let store = space.store();
+    let records: Vec<_> = store.runs().unwrap().iter().map(|dir| crate::read_record(dir).unwrap()).collect();
+    let told = crate::diff(&store, &records[0], &records[1]);
+    let names = |all: &[crate::FieldDiff]| all.iter().map(|one| one.field.clone()).collect::<Vec<_>>();
+    assert_eq!(told.iter().map(|stage| stage.name.as_str()).collect::<Vec<_>>(), ["eval", "join", "make"]);
+    assert_eq!(names(&told[0].fields), ["inputs.data", "params.acc"]);
+    assert_eq!((told[0].metrics[0].field.as_str(), &told[0].metrics[0].b), ("out.toy.acc", &Some(json!(0.6))));
+    assert_eq!(names(&told[2].fields), ["params.text"]);
+    assert!(told[2].seconds.0.is_some() && told[2].seconds.1.is_some());
+    assert!(crate::diff(&store, &records[0], &records[0]).is_empty());
+}

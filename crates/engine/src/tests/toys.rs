@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) fn kinds() -> Kinds {
     let mut kinds = crate::kinds::builtin();
-    kinds.extend([&Make as &'static dyn gazal_stage_api::DynKind, &Join, &Compute, &Later, &Touch]);
+    kinds.extend([&Make as &'static dyn gazal_stage_api::DynKind, &Join, &Compute, &Later, &Touch, &Measure, &Flaky]);
     Kinds::new(kinds)
 }
 
@@ -39,8 +39,7 @@ impl Kind for Make {
     const NAME: &'static str = "make";
     const REVISION: u32 = 1;
     const DOC: &'static str = "one row";
-    const TRAITS: Traits =
-        Traits { seeded: true, computes: false, network: false, unkeyed: &["logging_steps"], paths: &[], numerics: "" };
+    const TRAITS: Traits = Traits { unkeyed: &["logging_steps"], ..Traits::SEEDED };
 
     fn inputs(&self, _: &MakeParams, _: &Declared) -> Vec<InPort> {
         Vec::new()
@@ -66,6 +65,9 @@ struct Join;
 struct JoinParams {
     #[serde(default)]
     mode: String,
+    /// One more row.
+    #[serde(default)]
+    add: String,
 }
 
 impl Kind for Join {
@@ -73,8 +75,7 @@ impl Kind for Join {
     const NAME: &'static str = "join";
     const REVISION: u32 = 1;
     const DOC: &'static str = "its inputs together";
-    const TRAITS: Traits =
-        Traits { seeded: false, computes: false, network: false, unkeyed: &[], paths: &[], numerics: "" };
+    const TRAITS: Traits = Traits::PLAIN;
 
     fn inputs(&self, _: &JoinParams, _: &Declared) -> Vec<InPort> {
         vec![InPort::many("parts", PortType::Dataset, "")]
@@ -95,6 +96,9 @@ impl Kind for Join {
         for folder in context.inputs("parts") {
             let path = folder.join("train.jsonl");
             text.push_str(&fs::read_to_string(&path).map_err(StageError::io(&path))?);
+        }
+        if !params.add.is_empty() {
+            text.push_str(&format!("\"{}\"\n", params.add));
         }
         let path = context.output("out")?.join("train.jsonl");
         fs::write(&path, text).map_err(StageError::io(&path))
@@ -127,8 +131,7 @@ impl Kind for Compute {
     const NAME: &'static str = "compute";
     const REVISION: u32 = 1;
     const DOC: &'static str = "its backend";
-    const TRAITS: Traits =
-        Traits { seeded: false, computes: true, network: false, unkeyed: &[], paths: &[], numerics: "toy 1" };
+    const TRAITS: Traits = Traits { computes: true, numerics: "toy 1", ..Traits::PLAIN };
 
     fn inputs(&self, _: &Nothing, _: &Declared) -> Vec<InPort> {
         vec![InPort::optional("data", PortType::Dataset, "")]
@@ -152,8 +155,7 @@ impl Kind for Later {
     const NAME: &'static str = "later";
     const REVISION: u32 = 1;
     const DOC: &'static str = "not yet";
-    const TRAITS: Traits =
-        Traits { seeded: false, computes: false, network: false, unkeyed: &[], paths: &[], numerics: "" };
+    const TRAITS: Traits = Traits::PLAIN;
 
     fn inputs(&self, _: &Nothing, _: &Declared) -> Vec<InPort> {
         Vec::new()
@@ -186,8 +188,7 @@ impl Kind for Touch {
     const NAME: &'static str = "touch";
     const REVISION: u32 = 1;
     const DOC: &'static str = "changes its source";
-    const TRAITS: Traits =
-        Traits { seeded: false, computes: false, network: false, unkeyed: &[], paths: &["path"], numerics: "" };
+    const TRAITS: Traits = Traits { paths: &["path"], ..Traits::PLAIN };
 
     fn inputs(&self, _: &TouchParams, _: &Declared) -> Vec<InPort> {
         Vec::new()
@@ -200,5 +201,77 @@ impl Kind for Touch {
     fn run(&self, _: TouchParams, context: &mut Context) -> Result<(), StageError> {
         let path = context.paths("path")[0].clone();
         fs::write(&path, "changed meanwhile").map_err(StageError::io(&path))
+    }
+}
+
+/// Measures what it is told to.
+struct Measure;
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct MeasureParams {
+    acc: f64,
+}
+
+impl Kind for Measure {
+    type Params = MeasureParams;
+    const NAME: &'static str = "measure";
+    const REVISION: u32 = 1;
+    const DOC: &'static str = "a number";
+    const TRAITS: Traits = Traits::PLAIN;
+
+    fn inputs(&self, _: &MeasureParams, _: &Declared) -> Vec<InPort> {
+        vec![InPort::optional("data", PortType::Dataset, "")]
+    }
+
+    fn outputs(&self, _: &MeasureParams, _: &Declared) -> Vec<OutPort> {
+        vec![OutPort::value("out", PortType::Metrics, "")]
+    }
+
+    fn run(&self, params: MeasureParams, context: &mut Context) -> Result<(), StageError> {
+        let path = context.output("out")?.join("metrics.json");
+        fs::write(&path, format!("{{\"toy\": {{\"acc\": {}}}}}", params.acc)).map_err(StageError::io(&path))
+    }
+}
+
+/// Writes a line to a file each time it is tried, fails as often as it is told to, or does not end.
+struct Flaky;
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FlakyParams {
+    tries: std::path::PathBuf,
+    #[serde(default)]
+    failures: usize,
+    #[serde(default)]
+    endless: bool,
+}
+
+impl Kind for Flaky {
+    type Params = FlakyParams;
+    const NAME: &'static str = "flaky";
+    const REVISION: u32 = 1;
+    const DOC: &'static str = "fails at first";
+    const TRAITS: Traits = Traits::PLAIN;
+
+    fn inputs(&self, _: &FlakyParams, _: &Declared) -> Vec<InPort> {
+        Vec::new()
+    }
+
+    fn outputs(&self, _: &FlakyParams, _: &Declared) -> Vec<OutPort> {
+        vec![OutPort::value("out", PortType::Dataset, "")]
+    }
+
+    fn run(&self, params: FlakyParams, context: &mut Context) -> Result<(), StageError> {
+        let before = fs::read_to_string(&params.tries).unwrap_or_default();
+        fs::write(&params.tries, format!("{before}tried\n")).map_err(StageError::io(&params.tries))?;
+        if params.endless {
+            wait(context)?;
+        }
+        if before.lines().count() < params.failures {
+            return Err(StageError::failed("not yet"));
+        }
+        let path = context.output("out")?.join("train.jsonl");
+        fs::write(&path, "1").map_err(StageError::io(&path))
     }
 }

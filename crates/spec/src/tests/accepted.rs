@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{load, loaded, names, overrides, render, stage, wiring};
-use crate::{BackendChoice, Needs};
+use crate::{BackendChoice, Comparison, Needs, Policy, Wanted};
 use gazal_stage_api::{Backend, Precision};
 
 const HEAD: &str = "[pipeline]\nname = \"toy\"\n";
@@ -272,4 +272,84 @@ fn another_kind_drops_what_the_old_one_understood() {
     assert_eq!((base.kind.name(), base.inputs.len()), ("exec", 0));
     assert_eq!(serde_json::to_value(&base.params).unwrap(), json!({ "command": ["fetch"] }));
     assert_eq!(base.places.get("kind").map(|place| place.line), Some(23));
+}
+
+#[test]
+fn policies_are_read() {
+    let pipeline = load(
+        r#"
+[pipeline]
+name = "toy"
+[pools]
+licence = 2
+[stages.a]
+kind = "synth"
+retries = { max = 3, backoff = "10s" }
+timeout = "1h30m"
+pool = "licence"
+allow_failure = true
+[stages.b]
+kind = "synth"
+retries = 2
+"#,
+    );
+    let policy = &stage(&pipeline, "a").policy;
+    assert_eq!((policy.retries, policy.backoff.as_secs(), policy.timeout.unwrap().as_secs()), (3, 10, 5400));
+    assert_eq!((policy.pool.as_deref(), policy.allow_failure), (Some("licence"), true));
+    let policy = &stage(&pipeline, "b").policy;
+    assert_eq!(policy, &Policy { retries: 2, ..Policy::default() });
+    assert_eq!(pipeline.pools["licence"], 2);
+}
+
+const JUDGED: &str = r#"
+[pipeline]
+name = "toy"
+[stages.last]
+kind = "synth"
+when = "eval@size=2.medqa.acc > eval@size=1.medqa.acc + 0.02"
+gate = ["eval.medqa.acc >= 0.5", "eval@size=1.loss<3"]
+service = "server"
+[stages.server]
+kind = "exec"
+inputs = { model = "base.model" }
+params = { command = ["serve"] }
+[stages.eval]
+kind = "eval"
+matrix = { size = [1, 2] }
+inputs = { model = "base.model" }
+gate = "eval.medqa.acc >= 0"
+[stages.base]
+kind = "base"
+inputs = { dataset = "synth" }
+[stages.synth]
+kind = "synth"
+"#;
+
+#[test]
+fn conditions_and_services_are_needs() {
+    let pipeline = load(JUDGED);
+    let names = names(&pipeline);
+    assert_eq!(names, ["synth", "base", "server", "eval@size=1", "eval@size=2", "last"]);
+    let last = stage(&pipeline, "last");
+    let [when] = last.when.as_slice() else { panic!("{:?}", last.when) };
+    assert_eq!((when.left.stages.as_slice(), when.left.output.as_str()), (&[4][..], "metrics"));
+    assert_eq!(when.left.path, ["medqa", "acc"]);
+    assert_eq!((when.op, when.right.plus), (Comparison::Greater, 0.02));
+    assert_eq!(when.right.metric.as_ref().unwrap().stages, [3]);
+    assert_eq!(last.gates.iter().map(|gate| gate.left.path.len()).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(last.gates[0].left.stages, [3, 4]);
+    assert_eq!(last.service, Some(2));
+    assert!(stage(&pipeline, "server").is_service);
+    let needs: std::collections::BTreeSet<usize> = pipeline.needs(5).collect();
+    assert_eq!(needs, [2, 3, 4].into());
+    assert!(pipeline.needs(3).all(|need| need == 1), "a gate on its own metrics is no need");
+}
+
+#[test]
+fn a_service_is_no_target() {
+    let pipeline = load(JUDGED);
+    let all = pipeline.select(&Wanted::default()).unwrap();
+    assert_eq!((all.targets.len(), all.all.len()), (5, 6));
+    let refused = pipeline.select(&Wanted::words(&["server".into()])).unwrap_err();
+    assert!(refused.message.contains("never runs alone"), "{refused}");
 }

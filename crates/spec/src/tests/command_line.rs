@@ -4,7 +4,7 @@ use gazal_stage_api::Backend;
 use serde_json::json;
 
 use super::{load, loaded, names, overrides, render, stage};
-use crate::{BackendChoice, Overrides, Pipeline};
+use crate::{BackendChoice, Overrides, Pipeline, Wanted};
 
 const TEXT: &str = r#"
 [pipeline]
@@ -52,13 +52,34 @@ fn backends_of_the_command_line_win() {
     assert_eq!(backend("--set stages.base.backend=cpu", "base"), given(Backend::Cpu));
 }
 
-fn selected(targets: &[&str]) -> Vec<String> {
+/// Words, `--from NAME`, `--until NAME`.
+fn wanted(text: &[&str]) -> Wanted {
+    let mut wanted = Wanted::default();
+    for word in text {
+        match word.split_once(' ') {
+            Some(("--from", name)) => wanted.from.push(name.into()),
+            Some(("--until", name)) => wanted.until.push(name.into()),
+            _ => wanted.words.push((*word).into()),
+        }
+    }
+    wanted
+}
+
+fn names_of(pipeline: &Pipeline, stages: &[usize]) -> Vec<String> {
+    stages.iter().map(|&at| pipeline.stages[at].name.clone()).collect()
+}
+
+fn selected(words: &[&str]) -> Vec<String> {
     let pipeline = load(TEXT);
-    let targets: Vec<String> = targets.iter().map(|target| (*target).to_string()).collect();
-    match pipeline.select(&targets) {
-        Ok(stages) => stages.into_iter().map(|at| pipeline.stages[at].name.clone()).collect(),
+    match pipeline.select(&wanted(words)) {
+        Ok(selected) => names_of(&pipeline, &selected.all),
         Err(diagnostic) => vec![render(TEXT, &[diagnostic])],
     }
+}
+
+fn targets(words: &[&str]) -> Vec<String> {
+    let pipeline = load(TEXT);
+    names_of(&pipeline, &pipeline.select(&wanted(words)).unwrap().targets)
 }
 
 #[test]
@@ -68,6 +89,23 @@ fn targets_bring_what_they_need() {
     assert_eq!(selected(&["lonely", "eval@size=1,round=b"]), ["synth", "base", "lonely", "eval@size=1,round=b"]);
     assert_eq!(selected(&["eval"]).len(), 6);
     assert_eq!(selected(&[]).len(), 7);
+}
+
+#[test]
+fn what_lies_before_and_behind_can_be_targets() {
+    assert_eq!(targets(&["base"]), ["base"]);
+    assert_eq!(targets(&["+base"]), ["synth", "base"]);
+    assert_eq!(targets(&["base+"]).len(), 5);
+    assert_eq!(targets(&["+base+"]).len(), 6);
+    assert_eq!(targets(&["--from base"]).len(), 5);
+    assert_eq!(targets(&["--until base"]), ["synth", "base"]);
+    assert_eq!(targets(&["--from base", "--until base"]), ["base"]);
+    assert_eq!(targets(&["eval@size=1", "--from base"]), ["eval@size=1,round=a", "eval@size=1,round=b"]);
+    assert_eq!(selected(&["--from base", "--until base"]), ["synth", "base"]);
+    insta::assert_snapshot!(selected(&["lonely", "--from base"])[0], @r"
+    p.toml: error: no stage is selected
+      help: leave out `--from` or `--until`, or name another stage
+    ");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use gazal_stage_api::{
 };
 use serde::{Deserialize, Serialize};
 
-const PLAIN: Traits = Traits { seeded: false, computes: false, network: false, unkeyed: &[], paths: &[], numerics: "" };
+const PLAIN: Traits = Traits::PLAIN;
 
 /// Data out of nothing.
 struct Synth;
@@ -217,7 +217,7 @@ impl Kind for Exec {
     const NAME: &'static str = "exec";
     const REVISION: u32 = 1;
     const DOC: &'static str = "runs a program";
-    const TRAITS: Traits = PLAIN;
+    const TRAITS: Traits = Traits { serves: true, ..PLAIN };
 
     fn inputs(&self, _: &ExecParams, declared: &Declared) -> Vec<InPort> {
         let port = |name: &String| InPort { accepts: None, ..InPort::any(name, PortType::Files, "as declared") };

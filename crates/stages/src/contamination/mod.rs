@@ -49,8 +49,8 @@ fn ngram() -> usize {
 /// How many leaks a message shows.
 const SHOWN: usize = 5;
 
-/// Published questions of fewer words ("Vitamin K?") are no questions without their options: they are looked for
-/// together with these only.
+/// Published questions of fewer words ("Vitamin K?") are no questions by themselves: they are looked for together with
+/// their context and options only.
 const TELLING: usize = 8;
 
 /// What was checked and found: `contamination.json`.
@@ -70,7 +70,7 @@ pub struct Contamination;
 impl Kind for Contamination {
     type Params = Params;
     const NAME: &'static str = "contamination";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const DOC: &'static str = "Fails when a benchmark question stands in training data; passes the benchmarks on.";
     const TRAITS: Traits = Traits::PLAIN;
 
@@ -130,7 +130,8 @@ fn add(detector: &mut Detector, benchmark: &Benchmark, item: &Item) {
         let vignette = item.question.rsplit_once(". ").map(|(vignette, _)| vignette);
         vignette.into_iter().chain(item.context.as_deref()).for_each(|text| detector.add_exact(&id, text));
     } else if words(&item.question).count() < TELLING {
-        let whole = format!("{}\n{}", item.question, item.options.join("\n"));
+        let context = item.context.as_deref().unwrap_or_default();
+        let whole = format!("{context}\n{}\n{}", item.question, item.options.join("\n"));
         return detector.add_ngrams(&id, &whole);
     }
     detector.add(&Item { id, ..item.clone() });

@@ -161,6 +161,20 @@ fn published_files_are_read_too() {
 }
 
 #[test]
+fn a_short_question_about_an_abstract_is_looked_for_with_it() {
+    let mut space = Space::new();
+    let context = "Tophaceous deposits were sampled from eleven ageing fishermen who had never been treated before.";
+    let file = json!({"1": {"QUESTION": "Is it gout?", "CONTEXTS": [context], "final_decision": "maybe"}});
+    let folder = space.path("benchmarks");
+    fs::write(folder.join("ori_pqal.json"), file.to_string()).unwrap();
+    let asked = "Patients were asked. Is it gout? Options: - yes A - no B - maybe C";
+    space.rows("corpus", "train.jsonl", &[json!({"text": asked})]);
+    space.run(&json!({})).unwrap();
+    space.rows("corpus", "train.jsonl", &[json!({"text": context})]);
+    assert!(space.run(&json!({})).unwrap_err().contains("pubmedqa/1"));
+}
+
+#[test]
 fn what_cannot_be_checked_is_an_error() {
     let mut space = Space::new();
     space.rows("corpus", "train.jsonl", &[json!({"messages": []})]);
