@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 
 use gazal_stage_api::Kinds;
-use serde_json::Value;
 
 use crate::diagnostic::{Origin, Report};
 use crate::keys::{expect_table, take_table};
 use crate::params::Checkers;
 use crate::places::Surveyor;
-use crate::raw::{self, Data, Entry, Table};
+use crate::raw::{self, Data, Entry, Scalar, Table};
 use crate::reference::Directory;
 use crate::settings::Settings;
 use crate::stage::{Draft, Read, Reader};
@@ -106,7 +105,7 @@ fn read_name(section: Option<&Entry>, pipeline: &Table, report: &mut Report) -> 
         return None;
     };
     match &node.data {
-        Data::Scalar(Value::String(name)) if !name.is_empty() => return Some(name.clone()),
+        Data::Scalar(Scalar::Text(name)) if !name.is_empty() => return Some(name.clone()),
         Data::Broken => {}
         _ => drop(report.error(&node.origin, "`name` must be a text that is not empty")),
     }

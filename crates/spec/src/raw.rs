@@ -20,11 +20,19 @@ pub(crate) struct Node {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Data {
-    Scalar(Value),
+    Scalar(Scalar),
     Array(Vec<Node>),
     Table(Table),
     /// Wrong, and already reported: whoever meets it stays silent.
     Broken,
+}
+
+/// A third of the size of a [`Value`], which could be a map.
+#[derive(Clone, Debug)]
+pub(crate) enum Scalar {
+    Text(String),
+    Number(Number),
+    Flag(bool),
 }
 
 /// Entries in the order of the file.
@@ -51,8 +59,8 @@ pub(crate) struct Entry {
 }
 
 impl Node {
-    pub fn scalar(origin: Origin, value: impl Into<Value>) -> Node {
-        Node { origin, data: Data::Scalar(value.into()) }
+    pub fn text(origin: Origin, text: impl Into<String>) -> Node {
+        Node { origin, data: Data::Scalar(Scalar::Text(text.into())) }
     }
 
     pub fn table(origin: Origin, table: Table) -> Node {
@@ -61,7 +69,7 @@ impl Node {
 
     pub fn as_str(&self) -> Option<&str> {
         match &self.data {
-            Data::Scalar(value) => value.as_str(),
+            Data::Scalar(Scalar::Text(text)) => Some(text),
             _ => None,
         }
     }
@@ -86,7 +94,7 @@ impl Node {
     /// The value without its places.
     pub fn to_value(&self) -> Value {
         match &self.data {
-            Data::Scalar(value) => value.clone(),
+            Data::Scalar(scalar) => scalar.to_value(),
             Data::Array(items) => items.iter().map(Node::to_value).collect(),
             Data::Table(table) => Value::Object(table.to_map()),
             Data::Broken => Value::Null,
@@ -110,7 +118,7 @@ impl Node {
     /// Every text in it.
     pub fn for_each_text(&self, visit: &mut dyn FnMut(&str)) {
         match &self.data {
-            Data::Scalar(Value::String(text)) => visit(text),
+            Data::Scalar(Scalar::Text(text)) => visit(text),
             Data::Array(items) => items.iter().for_each(|item| item.for_each_text(visit)),
             Data::Table(table) => table.iter().for_each(|entry| entry.node.for_each_text(visit)),
             Data::Scalar(_) | Data::Broken => {}
@@ -120,12 +128,22 @@ impl Node {
     /// What it is, for messages: `a string`, `a table`.
     pub fn type_name(&self) -> &'static str {
         match &self.data {
-            Data::Scalar(Value::String(_)) => "a string",
-            Data::Scalar(Value::Bool(_)) => "a boolean",
-            Data::Scalar(_) => "a number",
+            Data::Scalar(Scalar::Text(_)) => "a string",
+            Data::Scalar(Scalar::Flag(_)) => "a boolean",
+            Data::Scalar(Scalar::Number(_)) => "a number",
             Data::Array(_) => "an array",
             Data::Table(_) => "a table",
             Data::Broken => "unreadable",
+        }
+    }
+}
+
+impl Scalar {
+    pub fn to_value(&self) -> Value {
+        match self {
+            Scalar::Text(text) => Value::String(text.clone()),
+            Scalar::Number(number) => Value::Number(number.clone()),
+            Scalar::Flag(flag) => Value::Bool(*flag),
         }
     }
 }
@@ -296,9 +314,9 @@ type Locate<'a> = &'a dyn Fn(Range<usize>) -> Origin;
 fn read(value: DeValue, span: Range<usize>, locate: Locate, report: &mut Report) -> Node {
     let origin = locate(span);
     let data = match value {
-        DeValue::String(text) => Data::Scalar(text.into()),
-        DeValue::Boolean(flag) => Data::Scalar(flag.into()),
-        DeValue::Datetime(time) => Data::Scalar(time.to_string().into()),
+        DeValue::String(text) => Data::Scalar(Scalar::Text(text.into_owned())),
+        DeValue::Boolean(flag) => Data::Scalar(Scalar::Flag(flag)),
+        DeValue::Datetime(time) => Data::Scalar(Scalar::Text(time.to_string())),
         DeValue::Integer(integer) => number(read_integer(&integer), "does not fit 64 bits", &origin, report),
         DeValue::Float(float) => number(read_float(&float), "is not a finite number", &origin, report),
         DeValue::Array(items) => {
@@ -327,7 +345,7 @@ fn read_table(table: DeTable, locate: Locate, report: &mut Report) -> Table {
 
 fn number(number: Option<Number>, otherwise: &str, origin: &Origin, report: &mut Report) -> Data {
     match number {
-        Some(number) => Data::Scalar(Value::Number(number)),
+        Some(number) => Data::Scalar(Scalar::Number(number)),
         None => {
             report.error(origin, format!("this {otherwise}"));
             Data::Broken
@@ -391,15 +409,15 @@ x = { y = 1 }
         let entry = |at: usize| Entry {
             name: format!("n{at}"),
             origin: Origin::Nowhere,
-            node: Node::scalar(Origin::Nowhere, at),
+            node: Node::text(Origin::Nowhere, at.to_string()),
         };
         let mut table = Table::default();
         (0..SMALL * 3).for_each(|at| table.insert(entry(at)));
-        table.insert(Entry { node: Node::scalar(Origin::Nowhere, 7), ..entry(20) });
+        table.insert(Entry { node: Node::text(Origin::Nowhere, "7"), ..entry(20) });
         assert_eq!(table.remove("n0").unwrap().name, "n0");
         assert_eq!(table.get("n0").map(Node::to_value), None);
-        assert_eq!(table.get("n20").map(Node::to_value), Some(7.into()));
-        assert_eq!(table.get("n47").map(Node::to_value), Some(47.into()));
+        assert_eq!(table.get("n20").map(Node::to_value), Some("7".into()));
+        assert_eq!(table.get("n47").map(Node::to_value), Some("47".into()));
         assert_eq!(table.names().last(), Some("n47"));
     }
 }

@@ -9,7 +9,7 @@ use crate::condition::Written;
 use crate::diagnostic::{Origin, Report};
 use crate::params::{Checker, Checkers, Params};
 use crate::places::Surveyor;
-use crate::raw::{self, Data, Entry, Node, Table};
+use crate::raw::{self, Data, Entry, Node, Scalar, Table};
 use crate::settings::{Needs, Settings, read_needs, scalar};
 use crate::substitute::{Axes, Scope};
 use crate::suggest::{nearest, one_of};
@@ -106,7 +106,7 @@ impl Reader<'_> {
     fn enabled(&self, table: &Table, report: &mut Report) -> bool {
         let Some(node) = table.get("enabled") else { return true };
         let node = self.before_points().apply(node, report);
-        if let Data::Scalar(Value::Bool(flag)) = node.data {
+        if let Data::Scalar(Scalar::Flag(flag)) = node.data {
             return flag;
         }
         if !node.broken() {

@@ -3,10 +3,8 @@
 //! A text that is exactly one reference takes the type of the value, anything else stays text. `$${` is a
 //! literal `${`, and a `${` of any other kind is left alone: it belongs to somebody's shell script.
 
-use serde_json::Value;
-
 use crate::diagnostic::{Origin, Report};
-use crate::raw::{Data, Node, Table};
+use crate::raw::{Data, Node, Scalar, Table};
 use crate::suggest::one_of;
 
 /// What references can see.
@@ -97,7 +95,7 @@ impl Scope<'_> {
     /// `open` holds the references that are being replaced, to notice parameters that refer to each other.
     fn fill(&self, node: &mut Node, open: &mut Vec<String>, report: &mut Report) {
         match &mut node.data {
-            Data::Scalar(Value::String(text)) if text.contains("${") => {
+            Data::Scalar(Scalar::Text(text)) if text.contains("${") => {
                 *node = self.text(text, &node.origin, open, report);
             }
             Data::Array(items) => items.iter_mut().for_each(|item| self.fill(item, open, report)),
@@ -116,14 +114,14 @@ impl Scope<'_> {
             match piece {
                 Piece::Text(text) => filled.push_str(text),
                 Piece::Reference(path) => match self.value(path, origin, open, report).data {
-                    Data::Scalar(Value::String(text)) => filled.push_str(&text),
-                    Data::Scalar(value) => filled.push_str(&value.to_string()),
+                    Data::Scalar(Scalar::Text(text)) => filled.push_str(&text),
+                    Data::Scalar(scalar) => filled.push_str(&scalar.to_value().to_string()),
                     Data::Broken => return Node { origin: origin.clone(), data: Data::Broken },
                     Data::Array(_) | Data::Table(_) => return not_text(path, origin, report),
                 },
             }
         }
-        Node::scalar(origin.clone(), filled)
+        Node::text(origin.clone(), filled)
     }
 
     fn value(&self, path: &str, origin: &Origin, open: &mut Vec<String>, report: &mut Report) -> Node {
