@@ -204,7 +204,7 @@ impl Known<'_> {
         Some(Request {
             store: options.store.root().to_path_buf(),
             manifest,
-            params: stage.params.clone(),
+            params: stage.params.as_ref().clone(),
             inputs: stage.inputs.iter().map(|input| (input.port.clone(), artifacts(&input.from))).collect(),
             outputs: stage.outputs.iter().map(Wanted::new).collect(),
             seed: if stage.kind.traits().seeded { stage.seed } else { 0 },

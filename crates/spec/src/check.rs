@@ -11,7 +11,8 @@ use crate::places::Surveyor;
 use crate::raw::{self, Data, Entry, Scalar, Table};
 use crate::reference::Directory;
 use crate::settings::Settings;
-use crate::stage::{Draft, Read, Reader};
+use crate::shared::Shared;
+use crate::stage::{Draft, Drafts, Read, Reader};
 use crate::substitute::{Axes, Scope, references};
 use crate::wire::{Ties, Wire, connect, tie};
 use crate::{Condition, Input, OutputRef, Pipeline, Source, Stage, order, policy};
@@ -38,6 +39,7 @@ pub(crate) fn check(source: &Source, mut file: Table, kinds: &Kinds, report: &mu
         names: &names,
         defaults,
         pools: &pools,
+        shared: Shared::default(),
     };
     if stages.len() == 0 {
         report.error(&Origin::Nowhere, "this pipeline has no stages").help("add `[stages.NAME]`".to_string());
@@ -56,7 +58,7 @@ pub(crate) fn check(source: &Source, mut file: Table, kinds: &Kinds, report: &mu
 }
 
 /// A stage that serves makes nothing that another could read.
-fn report_read_services(drafts: &[Draft], ties: &[Ties], report: &mut Report) {
+fn report_read_services(drafts: &[Box<Draft>], ties: &[Ties], report: &mut Report) {
     let services: BTreeSet<usize> = ties.iter().filter_map(|ties| ties.service).collect();
     for (reader, link) in
         ties.iter().flat_map(|ties| ties.wires.iter().flat_map(|wire| &wire.from).map(move |link| (ties, link)))
@@ -114,7 +116,7 @@ fn read_name(section: Option<&Entry>, pipeline: &Table, report: &mut Report) -> 
 
 #[derive(Default)]
 struct Stages {
-    drafts: Vec<Draft>,
+    drafts: Drafts,
     /// Stages whose matrix is wrong: looked through for more mistakes, and then dropped.
     ghosts: Vec<Draft>,
     directory: Directory,
@@ -140,13 +142,13 @@ fn read_stages(stages: Table, reader: &Reader, report: &mut Report) -> Stages {
 }
 
 /// The drafts in their order, with their ties as indices into that order.
-fn build(drafts: Vec<Draft>, ties: Vec<Ties>, sorted: &[usize]) -> Option<Vec<Stage>> {
+fn build(drafts: Drafts, ties: Vec<Ties>, sorted: &[usize]) -> Option<Vec<Stage>> {
     let mut rank = vec![None; drafts.len()];
     sorted.iter().enumerate().for_each(|(new, &old)| rank[old] = Some(new));
     let services: BTreeSet<usize> = ties.iter().filter_map(|ties| ties.service).collect();
     let mut stages: Vec<(usize, Stage)> = Vec::with_capacity(drafts.len());
     for (old, (draft, ties)) in drafts.into_iter().zip(ties).enumerate() {
-        let stage = Stage { is_service: services.contains(&old), ..stage(draft, ties, &rank)? };
+        let stage = Stage { is_service: services.contains(&old), ..stage(*draft, ties, &rank)? };
         stages.push((rank[old]?, stage));
     }
     stages.sort_by_key(|(rank, _)| *rank);

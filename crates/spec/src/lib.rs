@@ -24,6 +24,7 @@ mod reference;
 mod schema;
 mod select;
 mod settings;
+mod shared;
 mod source;
 mod stage;
 mod substitute;

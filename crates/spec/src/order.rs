@@ -34,7 +34,7 @@ pub(crate) fn sort(ties: &[Ties]) -> Vec<usize> {
 }
 
 /// Reports a shortest cycle through every stage that is on one.
-pub(crate) fn report_cycles(drafts: &[Draft], ties: &[Ties], sorted: &[usize], report: &mut Report) {
+pub(crate) fn report_cycles(drafts: &[Box<Draft>], ties: &[Ties], sorted: &[usize], report: &mut Report) {
     if sorted.len() == drafts.len() {
         return;
     }
@@ -79,7 +79,7 @@ fn path(start: usize, end: usize, reached_from: &HashMap<usize, usize>) -> Vec<u
     path
 }
 
-fn report_cycle(cycle: &[usize], drafts: &[Draft], ties: &[Ties], report: &mut Report) {
+fn report_cycle(cycle: &[usize], drafts: &[Box<Draft>], ties: &[Ties], report: &mut Report) {
     let (first, second) = (cycle[0], cycle.get(1).copied().unwrap_or(cycle[0]));
     let origin =
         ties[first].links.iter().find(|link| link.stage == second).map_or(Origin::Nowhere, |link| link.origin.clone());

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde_json::{Number, Value};
 use toml::Spanned;
@@ -41,7 +42,7 @@ pub(crate) struct Table {
     entries: Vec<Entry>,
     /// Name to place among the entries, for tables with more than [`SMALL`]: the stages of a large pipeline, and all
     /// that a program wrote.
-    index: Option<Box<HashMap<String, usize>>>,
+    index: Option<Arc<HashMap<String, usize>>>,
 }
 
 /// Up to so many entries names are looked for one by one.
@@ -214,7 +215,7 @@ impl Table {
     /// Adds an entry whose name is new.
     fn add(&mut self, entry: Entry) {
         match &mut self.index {
-            Some(index) => drop(index.insert(entry.name.clone(), self.entries.len())),
+            Some(index) => drop(Arc::make_mut(index).insert(entry.name.clone(), self.entries.len())),
             None if self.entries.len() == SMALL => {
                 self.entries.push(entry);
                 return self.reindex();
@@ -236,7 +237,7 @@ impl Table {
 
     fn reindex(&mut self) {
         let numbered = || self.names().enumerate().map(|(at, name)| (name.to_string(), at));
-        self.index = (self.len() > SMALL).then(|| Box::new(numbered().collect()));
+        self.index = (self.len() > SMALL).then(|| Arc::new(numbered().collect()));
     }
 
     pub fn to_map(&self) -> serde_json::Map<String, Value> {

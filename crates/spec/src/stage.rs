@@ -1,6 +1,7 @@
 //! One stage table to drafts: one a matrix point, complete but for its connections.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use gazal_stage_api::{Declared, DynKind, InPort, Kinds, OutPort, PortType};
 use serde_json::{Map, Value};
@@ -11,6 +12,7 @@ use crate::params::{Checker, Checkers, Params};
 use crate::places::Surveyor;
 use crate::raw::{self, Data, Entry, Node, Scalar, Table};
 use crate::settings::{Needs, Settings, read_needs, scalar};
+use crate::shared::Shared;
 use crate::substitute::{Axes, Scope};
 use crate::suggest::{nearest, one_of};
 use crate::{Places, Policy, keys, matrix, policy};
@@ -23,21 +25,25 @@ pub(crate) struct Draft {
     pub origin: Origin,
     /// `None` when the kind is unknown, which is reported.
     pub kind: Option<&'static dyn DynKind>,
-    pub params: Map<String, Value>,
+    pub params: Arc<Map<String, Value>>,
     /// `None` when the kind is unknown or cannot tell.
     pub ports: Option<Ports>,
     /// The table `inputs`.
     pub inputs: Table,
     pub settings: Settings,
     pub needs: Needs,
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     pub when: Vec<Written>,
     pub gates: Vec<Written>,
     /// The name of the stage that serves it.
     pub service: Option<Written>,
     pub places: Places,
-    pub matrix: Map<String, Value>,
+    pub matrix: Arc<Map<String, Value>>,
 }
+
+/// Each in a box of its own, which goes when its stage is built: of a large pipeline there is no room for both.
+#[allow(clippy::vec_box, reason = "boxes are freed one by one")]
+pub(crate) type Drafts = Vec<Box<Draft>>;
 
 pub(crate) struct Ports {
     pub inputs: Vec<InPort>,
@@ -57,6 +63,7 @@ pub(crate) struct Reader<'a> {
     pub names: &'a [String],
     pub defaults: Settings,
     pub pools: &'a BTreeMap<String, u32>,
+    pub shared: Shared,
 }
 
 /// A stage of the file with its kind, before its matrix is expanded.
@@ -69,7 +76,7 @@ struct Named<'a> {
 
 /// What became of a stage table.
 pub(crate) enum Read {
-    Drafts(Vec<Draft>),
+    Drafts(Drafts),
     Disabled,
     /// Its points could not be found out, and the reason is reported; with what else could be read.
     Opaque(Option<Box<Draft>>),
@@ -87,12 +94,12 @@ impl Reader<'_> {
         let kind = self.kind(&name, &origin, &table, report).map(|kind| self.checkers.of(kind));
         let stage = Named { name: &name, origin: &origin, kind: kind.as_deref() };
         let Some(matrix) = table.remove("matrix") else {
-            return Read::Drafts(vec![self.draft(&stage, table, Axes::Absent, report)]);
+            return Read::Drafts(vec![Box::new(self.draft(&stage, table, Axes::Absent, report))]);
         };
         match self.points(matrix, report) {
             None => Read::Opaque(Some(Box::new(self.draft(&stage, table, Axes::Broken, report)))),
             Some(points) => {
-                let draft = |point| self.draft(&stage, table.clone(), Axes::Point(point), report);
+                let draft = |point| Box::new(self.draft(&stage, table.clone(), Axes::Point(point), report));
                 Read::Drafts(points.iter().map(draft).collect())
             }
         }
@@ -147,13 +154,13 @@ impl Reader<'_> {
             inputs,
             settings: Settings::read(&table, self.defaults, report),
             needs: table.get("needs").map(|node| read_needs(node, report)).unwrap_or_default(),
-            policy: Policy::read(&table, self.pools, report),
+            policy: self.shared.policy.or(Policy::read(&table, self.pools, report)),
             when: conditions(&table, "when", report),
             gates: conditions(&table, "gate", report),
             service: table.get("service").and_then(|node| read_service(node, report)),
             places: self.places(stage, &table, &params.table),
-            params: params.map,
-            matrix: point.to_map(),
+            params: self.shared.params.or(params.map),
+            matrix: self.shared.matrix.or(point.to_map()),
         }
     }
 
