@@ -69,13 +69,13 @@ impl Directory {
             };
             return Ok(Found { points: self.select(base, None)?, output });
         };
-        let whole = self.select(base, Some(rest)).map(|points| Found { points, output: None });
-        match (whole, rest.rsplit_once('.')) {
-            (Err(_), Some((selection, output))) if output.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+        let is_point = || self.stages.get(base).is_some_and(|points| points.kept(rest).is_some());
+        match rest.rsplit_once('.').filter(|(_, output)| output.starts_with(|c: char| c.is_ascii_alphabetic())) {
+            Some((selection, output)) if !is_point() => {
                 let points = self.select(base, Some(selection))?;
                 Ok(Found { points, output: Some(output.into()) })
             }
-            (whole, _) => whole,
+            _ => Ok(Found { points: self.select(base, Some(rest))?, output: None }),
         }
     }
 
@@ -115,42 +115,41 @@ impl Points {
         }
     }
 
-    /// The points at which every `axis=value` of `selection` holds.
     fn select(&self, base: &str, selection: &str) -> Result<Vec<usize>, Mistake> {
-        let mut holding = selection.split(',').map(|one| self.holding(base, one)).collect::<Result<Vec<_>, _>>()?;
-        holding.sort_by_key(|points| points.len());
-        let mut kept = holding[0].to_vec();
-        kept.retain(|point| holding[1..].iter().all(|points| points.binary_search(point).is_ok()));
-        if kept.is_empty() { Err(self.nowhere(base, selection)) } else { Ok(kept) }
+        self.kept(selection).ok_or_else(|| self.miss(base, selection))
     }
 
-    /// The points at which `assignment` holds, in order.
-    fn holding(&self, base: &str, assignment: &str) -> Result<&[usize], Mistake> {
-        let (axis, value) = split(assignment);
+    /// The points at which every `axis=value` of `selection` holds; `None` for none.
+    fn kept(&self, selection: &str) -> Option<Vec<usize>> {
+        let holding = |(axis, value)| self.axes.get(axis)?.get(value);
+        let mut holding: Vec<&Vec<usize>> = selection.split(',').map(split).map(holding).collect::<Option<_>>()?;
+        holding.sort_by_key(|points| points.len());
+        let (fewest, others) = holding.split_first()?;
+        let mut kept = (*fewest).clone();
+        kept.retain(|point| others.iter().all(|points| points.binary_search(point).is_ok()));
+        (!kept.is_empty()).then_some(kept)
+    }
+
+    /// What is wrong with the first assignment that leaves no point.
+    fn miss(&self, base: &str, selection: &str) -> Mistake {
         if self.axes.is_empty() {
             let help = Some(format!("write `{base}`"));
-            return Err(Mistake { message: format!("the stage `{base}` has no matrix to select from"), help });
+            return Mistake { message: format!("the stage `{base}` has no matrix to select from"), help };
         }
-        let Some(values) = self.axes.get(axis) else {
-            let help = one_of(axis, "its axes are", self.axes.keys().map(String::as_str));
-            return Err(Mistake { message: format!("the matrix of `{base}` has no axis `{axis}`"), help });
-        };
-        Ok(values.get(value).map_or(&[], Vec::as_slice))
-    }
-
-    /// Names the first assignment at which no point is left, and the values that those before it leave.
-    fn nowhere(&self, base: &str, selection: &str) -> Mistake {
         let mut left: BTreeSet<usize> = self.all.iter().copied().collect();
         for (axis, value) in selection.split(',').map(split) {
-            let Some(values) = self.axes.get(axis) else { continue };
-            let here = |points: &Vec<usize>| points.iter().any(|point| left.contains(point));
-            if !values.get(value).is_some_and(here) {
-                let values: BTreeSet<&str> =
-                    values.iter().filter(|(_, points)| here(points)).map(|(text, _)| text.as_str()).collect();
-                let help = one_of(value, "there are", values);
+            let Some(values) = self.axes.get(axis) else {
+                let help = one_of(axis, "its axes are", self.axes.keys().map(String::as_str));
+                return Mistake { message: format!("the matrix of `{base}` has no axis `{axis}`"), help };
+            };
+            let holding: BTreeSet<usize> = values.get(value).into_iter().flatten().copied().collect();
+            if left.is_disjoint(&holding) {
+                let is_left = |points: &[usize]| points.iter().any(|point| left.contains(point));
+                let there = values.iter().filter(|(_, points)| is_left(points)).map(|(text, _)| text.as_str());
+                let help = one_of(value, "there are", there.collect::<BTreeSet<&str>>());
                 return Mistake { message: format!("`{base}` has no point with `{axis}={value}`"), help };
             }
-            left.retain(|point| values[value].binary_search(point).is_ok());
+            left.retain(|point| holding.contains(point));
         }
         Mistake { message: format!("`{base}` has no point `{selection}`"), help: None }
     }
@@ -205,6 +204,10 @@ mod tests {
         assert_eq!(
             miss("cell@mode=sft"),
             Some(("the matrix of `cell` has no axis `mode`".into(), "did you mean `model`?".into()))
+        );
+        assert_eq!(
+            miss("cell@model=sft,rate=9"),
+            Some(("`cell` has no point with `rate=9`".into(), "there are: 0.1, 0.5".into()))
         );
         assert_eq!(
             miss("base@rate=1"),
