@@ -25,7 +25,7 @@ impl Cause {
 
     /// Nothing like it was ever run.
     pub(crate) fn new(stage: &Stage) -> Cause {
-        Cause { place: stage.places.get("").cloned(), ..Cause::at(stage, "new", None, None) }
+        Cause { place: stage.places.get(""), ..Cause::at(stage, "new", None, None) }
     }
 
     pub(crate) fn forced(stage: &Stage) -> Cause {

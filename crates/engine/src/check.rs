@@ -38,7 +38,7 @@ pub fn check(pipeline: &Pipeline, options: &Options) -> Result<Findings, EngineE
 }
 
 fn undeclared(stage: &gazal_spec::Stage, options: &Options) -> Vec<Mistake> {
-    let params: Result<ExecParams, _> = serde_json::from_value(Value::Object(stage.params.clone()));
+    let params: Result<ExecParams, _> = serde_json::from_value(Value::Object(stage.params.as_ref().clone()));
     let files = params.map(|params| undeclared_files(&params, options.base())).unwrap_or_default();
     files
         .into_iter()

@@ -153,7 +153,7 @@ pub(crate) fn place_of(stage: &Stage, field: &str) -> Option<gazal_spec::Place> 
     let mut name = field;
     loop {
         if let Some(place) = stage.places.get(name) {
-            return Some(place.clone());
+            return Some(place);
         }
         name = name.rsplit_once('.')?.0;
         if name == "params" || name == "inputs" {
@@ -210,7 +210,7 @@ impl Known<'_> {
         Some(Request {
             store: options.store.root().to_path_buf(),
             manifest,
-            params: stage.params.clone(),
+            params: stage.params.as_ref().clone(),
             inputs: stage.inputs.iter().map(|input| (input.port.clone(), artifacts(&input.from))).collect(),
             outputs: stage.outputs.iter().map(Wanted::new).collect(),
             seed: if stage.kind.traits().seeded { stage.seed } else { 0 },

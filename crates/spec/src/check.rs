@@ -3,36 +3,48 @@
 use std::collections::BTreeSet;
 
 use gazal_stage_api::Kinds;
-use serde_json::Value;
 
 use crate::diagnostic::{Origin, Report};
-use crate::keys::expect_table;
-use crate::raw::{Data, Entry, Table};
+use crate::keys::{expect_table, take_table};
+use crate::params::Checkers;
+use crate::places::Surveyor;
+use crate::raw::{self, Data, Entry, Scalar, Table};
 use crate::reference::Directory;
 use crate::settings::Settings;
-use crate::source::Lines;
-use crate::stage::{Draft, Read, Reader};
+use crate::shared::Shared;
+use crate::stage::{Draft, Drafts, Read, Reader};
 use crate::substitute::{Axes, Scope, references};
 use crate::wire::{Ties, Wire, connect, tie};
 use crate::{Condition, Input, OutputRef, Pipeline, Source, Stage, order, policy};
 
 /// Checks everything; `None` only where a stage is too broken to be built, which is in the report.
-pub(crate) fn check(source: &Source, file: &Table, kinds: &Kinds, report: &mut Report) -> Option<Pipeline> {
-    let params = section(file, "params", report);
-    let scope = Scope { params: &params, matrix: Axes::Absent };
-    scope.apply_table(&params, report);
-    let pipeline = scope.apply_table(&section(file, "pipeline", report), report);
+pub(crate) fn check(source: &Source, mut file: Table, kinds: &Kinds, report: &mut Report) -> Option<Pipeline> {
+    let stages = take_table(&mut file, "stages", report);
+    let params = section(&file, "params", report);
+    let scope = Scope { params, matrix: Axes::Absent };
+    scope.apply_table(params, report);
+    let pipeline = scope.apply_table(section(&file, "pipeline", report), report);
     let defaults = Settings::read(&pipeline, Settings::default(), report);
     let name = read_name(file.entry("pipeline"), &pipeline, report);
-    let stages = section(file, "stages", report);
-    let lines = Lines::of(source);
-    let pools = policy::read_pools(file, report);
-    let reader =
-        Reader { lines: &lines, kinds, params: &params, pipeline: &pipeline, stages: &stages, defaults, pools: &pools };
+    let pools = policy::read_pools(&file, report);
+    let surveyor = Surveyor::of(source);
+    let checkers = Checkers::default();
+    let names: Vec<String> = stages.names().map(str::to_string).collect();
+    let reader = Reader {
+        surveyor: &surveyor,
+        kinds,
+        checkers: &checkers,
+        params,
+        pipeline: &pipeline,
+        names: &names,
+        defaults,
+        pools: &pools,
+        shared: Shared::default(),
+    };
     if stages.len() == 0 {
         report.error(&Origin::Nowhere, "this pipeline has no stages").help("add `[stages.NAME]`".to_string());
     }
-    let Stages { drafts, ghosts, directory } = read_stages(&reader, report);
+    let Stages { drafts, ghosts, directory } = read_stages(stages, &reader, report);
     let ties: Vec<Ties> = (0..drafts.len()).map(|at| tie(at, &drafts, &directory, report)).collect();
     for ghost in &ghosts {
         connect(ghost, &drafts, &directory, report);
@@ -46,7 +58,7 @@ pub(crate) fn check(source: &Source, file: &Table, kinds: &Kinds, report: &mut R
 }
 
 /// A stage that serves makes nothing that another could read.
-fn report_read_services(drafts: &[Draft], ties: &[Ties], report: &mut Report) {
+fn report_read_services(drafts: &[Box<Draft>], ties: &[Ties], report: &mut Report) {
     let services: BTreeSet<usize> = ties.iter().filter_map(|ties| ties.service).collect();
     for (reader, link) in
         ties.iter().flat_map(|ties| ties.wires.iter().flat_map(|wire| &wire.from).map(move |link| (ties, link)))
@@ -59,8 +71,8 @@ fn report_read_services(drafts: &[Draft], ties: &[Ties], report: &mut Report) {
     }
 }
 
-/// Warns of entries of `[params]` that nothing in the file refers to, in whichever profile.
-pub(crate) fn warn_unused(file: &Table, merged: &Table, report: &mut Report) {
+/// The entries of `[params]` that something in the file refers to, in whichever profile.
+pub(crate) fn used_params(file: &Table) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     for entry in file.iter() {
         entry.node.for_each_text(&mut |text| {
@@ -68,6 +80,11 @@ pub(crate) fn warn_unused(file: &Table, merged: &Table, report: &mut Report) {
             used.extend(names.map(|path| path.split('.').next().unwrap_or_default().to_string()));
         });
     }
+    used
+}
+
+/// Warns of entries of `[params]` that are not in `used`.
+pub(crate) fn warn_unused(used: &BTreeSet<String>, merged: &Table, report: &mut Report) {
     for entry in merged.table("params").into_iter().flat_map(Table::iter) {
         if !used.contains(&entry.name) {
             let help = format!("refer to it as `${{params.{}}}`, or take it out", entry.name);
@@ -76,8 +93,8 @@ pub(crate) fn warn_unused(file: &Table, merged: &Table, report: &mut Report) {
     }
 }
 
-fn section(file: &Table, name: &str, report: &mut Report) -> Table {
-    file.entry(name).and_then(|entry| expect_table(entry, report)).cloned().unwrap_or_default()
+fn section<'a>(file: &'a Table, name: &str, report: &mut Report) -> &'a Table {
+    file.entry(name).and_then(|entry| expect_table(entry, report)).unwrap_or(&raw::EMPTY)
 }
 
 fn read_name(section: Option<&Entry>, pipeline: &Table, report: &mut Report) -> Option<String> {
@@ -90,7 +107,7 @@ fn read_name(section: Option<&Entry>, pipeline: &Table, report: &mut Report) -> 
         return None;
     };
     match &node.data {
-        Data::Scalar(Value::String(name)) if !name.is_empty() => return Some(name.clone()),
+        Data::Scalar(Scalar::Text(name)) if !name.is_empty() => return Some(name.clone()),
         Data::Broken => {}
         _ => drop(report.error(&node.origin, "`name` must be a text that is not empty")),
     }
@@ -99,21 +116,24 @@ fn read_name(section: Option<&Entry>, pipeline: &Table, report: &mut Report) -> 
 
 #[derive(Default)]
 struct Stages {
-    drafts: Vec<Draft>,
+    drafts: Drafts,
     /// Stages whose matrix is wrong: looked through for more mistakes, and then dropped.
     ghosts: Vec<Draft>,
     directory: Directory,
 }
 
-fn read_stages(reader: &Reader, report: &mut Report) -> Stages {
+/// Reads the stages and lets go of what the file says of each: of a large pipeline there is no room for both.
+fn read_stages(stages: Table, reader: &Reader, report: &mut Report) -> Stages {
     let mut all = Stages::default();
-    for stage in reader.stages.iter() {
+    all.drafts.reserve(stages.len());
+    for stage in stages {
+        let name = stage.name.clone();
         match reader.read(stage, report) {
             Read::Drafts(points) => all.drafts.extend(points),
-            Read::Disabled => all.directory.disabled(&stage.name),
+            Read::Disabled => all.directory.disabled(&name),
             Read::Opaque(ghost) => {
                 all.ghosts.extend(ghost.map(|ghost| *ghost));
-                all.directory.opaque(&stage.name);
+                all.directory.opaque(&name);
             }
         }
     }
@@ -122,13 +142,13 @@ fn read_stages(reader: &Reader, report: &mut Report) -> Stages {
 }
 
 /// The drafts in their order, with their ties as indices into that order.
-fn build(drafts: Vec<Draft>, ties: Vec<Ties>, sorted: &[usize]) -> Option<Vec<Stage>> {
+fn build(drafts: Drafts, ties: Vec<Ties>, sorted: &[usize]) -> Option<Vec<Stage>> {
     let mut rank = vec![None; drafts.len()];
     sorted.iter().enumerate().for_each(|(new, &old)| rank[old] = Some(new));
     let services: BTreeSet<usize> = ties.iter().filter_map(|ties| ties.service).collect();
-    let mut stages: Vec<(usize, Stage)> = Vec::new();
+    let mut stages: Vec<(usize, Stage)> = Vec::with_capacity(drafts.len());
     for (old, (draft, ties)) in drafts.into_iter().zip(ties).enumerate() {
-        let stage = Stage { is_service: services.contains(&old), ..stage(draft, ties, &rank)? };
+        let stage = Stage { is_service: services.contains(&old), ..stage(*draft, ties, &rank)? };
         stages.push((rank[old]?, stage));
     }
     stages.sort_by_key(|(rank, _)| *rank);

@@ -105,7 +105,7 @@ pub(crate) struct Written {
 }
 
 /// Reads a condition against the stages of the file.
-pub(crate) fn resolve(text: &str, drafts: &[Draft], directory: &Directory) -> Result<Condition, Mistake> {
+pub(crate) fn resolve(text: &str, drafts: &[Box<Draft>], directory: &Directory) -> Result<Condition, Mistake> {
     let wrong = |message: String| Mistake { message, help: Some(EXAMPLE.to_string()) };
     let found = split(text);
     let (left, op, right) =
@@ -128,7 +128,7 @@ fn split(text: &str) -> Option<(&str, Comparison, &str)> {
     Some((text[..at].trim(), op, text[at + length..].trim()))
 }
 
-fn bound(text: &str, drafts: &[Draft], directory: &Directory) -> Result<Bound, Mistake> {
+fn bound(text: &str, drafts: &[Box<Draft>], directory: &Directory) -> Result<Bound, Mistake> {
     if let Ok(plus) = text.parse::<f64>() {
         return finite(plus, text).map(|plus| Bound { metric: None, plus });
     }
@@ -153,7 +153,7 @@ fn finite(number: f64, text: &str) -> Result<f64, Mistake> {
 }
 
 /// `STAGE.TASK.METRIC` or `STAGE.METRIC`; a stage's selection may hold dots, so the longest name that is one counts.
-fn metric(text: &str, drafts: &[Draft], directory: &Directory) -> Result<Metric, Mistake> {
+fn metric(text: &str, drafts: &[Box<Draft>], directory: &Directory) -> Result<Metric, Mistake> {
     let dots: Vec<usize> = text.match_indices('.').map(|(at, _)| at).collect();
     let mut first_miss = None;
     for &at in dots.iter().rev().take(2) {
@@ -177,7 +177,7 @@ fn metric(text: &str, drafts: &[Draft], directory: &Directory) -> Result<Metric,
 }
 
 /// The only value output of type `metrics` that all these stages have.
-fn metrics_output(name: &str, points: &[usize], drafts: &[Draft]) -> Result<String, Mistake> {
+fn metrics_output(name: &str, points: &[usize], drafts: &[Box<Draft>]) -> Result<String, Mistake> {
     let mut found = String::new();
     for draft in points.iter().map(|&at| &drafts[at]) {
         let Some(outputs) = draft.ports.as_ref().and_then(|ports| ports.outputs.as_ref()) else { continue };

@@ -1,5 +1,6 @@
 //! One mistake, told so that a person can mend it: what, where, and what to do.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::Source;
@@ -135,6 +136,10 @@ impl Report {
         self.push(Diagnostic::new(Severity::Warning, origin, message))
     }
 
+    pub fn append(&mut self, mut other: Report) {
+        self.found.append(&mut other.found);
+    }
+
     pub fn len(&self) -> usize {
         self.found.len()
     }
@@ -142,14 +147,9 @@ impl Report {
     /// In the order of the file, the command line last; each told once, however many matrix points share it.
     pub fn finish(mut self) -> Vec<Diagnostic> {
         self.found.sort_by_key(|one| (one.argument.clone(), one.span.as_ref().map(|span| (span.start, span.end))));
-        let mut told: Vec<Diagnostic> = Vec::new();
-        for one in self.found {
-            let mut here = told.iter().rev().take_while(|other| same_place(other, &one));
-            if !here.any(|other| other.message == one.message) {
-                told.push(one);
-            }
-        }
-        told
+        let mut told = HashSet::new();
+        self.found.retain(|one| told.insert((one.argument.clone(), one.span.clone(), one.message.clone())));
+        self.found
     }
 
     fn push(&mut self, diagnostic: Diagnostic) -> &mut Diagnostic {
@@ -157,8 +157,4 @@ impl Report {
         let last = self.found.len() - 1;
         &mut self.found[last]
     }
-}
-
-fn same_place(one: &Diagnostic, other: &Diagnostic) -> bool {
-    one.span == other.span && one.argument == other.argument
 }

@@ -3,7 +3,7 @@
 use gazal_stage_api::Kinds;
 
 use crate::diagnostic::Report;
-use crate::raw::{Entry, Node, Table};
+use crate::raw::{Data, Entry, Node, Table};
 use crate::suggest::{did_you_mean, one_of};
 
 /// The keys of one kind of table.
@@ -119,6 +119,12 @@ pub(crate) fn expect_table<'a>(entry: &'a Entry, report: &mut Report) -> Option<
         report.error(&entry.node.origin, message);
     }
     table
+}
+
+/// Takes the table `name` out of another; empty if it is missing or reported.
+pub(crate) fn take_table(from: &mut Table, name: &str, report: &mut Report) -> Table {
+    let taken = from.remove(name).map(|entry| (expect_table(&entry, report).is_some(), entry.node.data));
+    if let Some((true, Data::Table(table))) = taken { table } else { Table::default() }
 }
 
 /// The entries of the table `name`, none if it is missing or no table.

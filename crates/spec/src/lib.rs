@@ -15,13 +15,16 @@ mod matrix;
 mod merge;
 mod order;
 mod params;
+mod pieces;
 mod pipeline;
+mod places;
 mod policy;
 mod raw;
 mod reference;
 mod schema;
 mod select;
 mod settings;
+mod shared;
 mod source;
 mod stage;
 mod substitute;
@@ -37,6 +40,7 @@ pub use condition::{Bound, Comparison, Condition, Metric};
 pub use diagnostic::{Diagnostic, Origin, Severity};
 pub use merge::Overrides;
 pub use pipeline::{Input, OutputRef, Pipeline, Stage};
+pub use places::Places;
 pub use policy::Policy;
 pub use schema::schema;
 pub use select::{Selected, Wanted};
@@ -64,7 +68,8 @@ pub fn load(source: &Source, overrides: &Overrides, kinds: &Kinds) -> Result<Pip
 fn read(source: &Source, overrides: &Overrides, kinds: &Kinds, report: &mut Report) -> Option<Pipeline> {
     let file = raw::parse(source.text, report)?;
     keys::check_file(&file, kinds, report);
-    let merged = merge::apply(file.clone(), overrides, kinds, report);
-    check::warn_unused(&file, &merged, report);
-    check::check(source, &merged, kinds, report)
+    let used = check::used_params(&file);
+    let merged = merge::apply(file, overrides, kinds, report);
+    check::warn_unused(&used, &merged, report);
+    check::check(source, merged, kinds, report)
 }

@@ -3,6 +3,8 @@
 //!
 //! An axis holds scalars, or tables with a `name` and the same fields, of which `${matrix.x.field}` reads one.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use crate::diagnostic::Report;
@@ -33,7 +35,7 @@ fn product(axes: &Table) -> Vec<Point> {
 
 fn with(point: &Point, axis: &Entry, value: &Node) -> Point {
     let mut longer = point.clone();
-    longer.insert(Entry { node: value.clone(), ..axis.clone() });
+    longer.insert(Entry { name: axis.name.clone(), origin: axis.origin.clone(), node: value.clone() });
     longer
 }
 
@@ -78,11 +80,11 @@ fn check_value(axis: &Entry, value: &Node, report: &mut Report) -> bool {
 }
 
 fn check_twins(axis: &Entry, values: &[Node], report: &mut Report) -> bool {
-    let labels: Vec<Option<String>> = values.iter().map(|value| label(&value.to_value())).collect();
-    let twin = (0..labels.len()).find(|&at| labels[..at].contains(&labels[at]));
-    if let Some(at) = twin {
-        let text = labels[at].as_deref().unwrap_or_default();
-        report.error(&values[at].origin, format!("the axis `{}` has `{text}` twice", axis.name));
+    let mut labels = HashSet::new();
+    let twin = values.iter().find(|value| !labels.insert(label(&value.to_value())));
+    if let Some(twin) = twin {
+        let text = label(&twin.to_value()).unwrap_or_default();
+        report.error(&twin.origin, format!("the axis `{}` has `{text}` twice", axis.name));
     }
     twin.is_none()
 }

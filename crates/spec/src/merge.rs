@@ -81,7 +81,7 @@ fn set_layer(file: &Table, set: &[(String, String)], report: &mut Report) -> Tab
         let origin = Origin::Argument(format!("--set {path}={text}"));
         let steps: Vec<&str> = path.split('.').collect();
         if names_something(file, &steps, &origin, report) {
-            let value = parse_value(text, &origin).unwrap_or_else(|| Node::scalar(origin.clone(), text.as_str()));
+            let value = parse_value(text, &origin).unwrap_or_else(|| Node::text(origin.clone(), text.as_str()));
             insert_at(&mut layer, &steps, value, &origin);
         }
     }
@@ -136,12 +136,12 @@ fn set_backends(file: &mut Table, backends: &[(Option<String>, String)], report:
     for (_, backend) in backends.iter().filter(|(stage, _)| stage.is_none()) {
         let origin = Origin::Argument(format!("--backend {backend}"));
         forget_backends(file);
-        insert_at(file, &["pipeline", "backend"], Node::scalar(origin.clone(), backend.as_str()), &origin);
+        insert_at(file, &["pipeline", "backend"], Node::text(origin.clone(), backend.as_str()), &origin);
     }
     for (stage, backend) in backends.iter().filter_map(|(stage, backend)| Some((stage.as_ref()?, backend))) {
         let origin = Origin::Argument(format!("--backend {stage}={backend}"));
         if names_stage(file, stage, &origin, report) {
-            let value = Node::scalar(origin.clone(), backend.as_str());
+            let value = Node::text(origin.clone(), backend.as_str());
             insert_at(file, &["stages", stage, "backend"], value, &origin);
         }
     }
@@ -149,9 +149,8 @@ fn set_backends(file: &mut Table, backends: &[(Option<String>, String)], report:
 
 fn forget_backends(file: &mut Table) {
     let Some(stages) = file.table_mut("stages") else { return };
-    let names: Vec<String> = stages.names().map(str::to_string).collect();
-    for name in names {
-        if let Some(stage) = stages.table_mut(&name) {
+    for (_, stage) in stages.iter_mut() {
+        if let Data::Table(stage) = &mut stage.data {
             stage.remove("backend");
         }
     }

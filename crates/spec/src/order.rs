@@ -12,11 +12,11 @@ use crate::wire::Ties;
 ///
 /// Drafts on a cycle and behind one are missing in it.
 pub(crate) fn sort(ties: &[Ties]) -> Vec<usize> {
-    let needs: Vec<BTreeSet<usize>> =
-        ties.iter().map(|ties| ties.links.iter().map(|link| link.stage).collect()).collect();
     let mut readers = vec![Vec::new(); ties.len()];
-    let mut open: Vec<usize> = needs.iter().map(BTreeSet::len).collect();
-    for (reader, needs) in needs.iter().enumerate() {
+    let mut open = vec![0; ties.len()];
+    for (reader, ties) in ties.iter().enumerate() {
+        let needs: BTreeSet<usize> = ties.links.iter().map(|link| link.stage).collect();
+        open[reader] = needs.len();
         needs.iter().for_each(|&need| readers[need].push(reader));
     }
     let mut ready: BinaryHeap<Reverse<usize>> = (0..ties.len()).filter(|&at| open[at] == 0).map(Reverse).collect();
@@ -34,12 +34,12 @@ pub(crate) fn sort(ties: &[Ties]) -> Vec<usize> {
 }
 
 /// Reports a shortest cycle through every stage that is on one.
-pub(crate) fn report_cycles(drafts: &[Draft], ties: &[Ties], sorted: &[usize], report: &mut Report) {
+pub(crate) fn report_cycles(drafts: &[Box<Draft>], ties: &[Ties], sorted: &[usize], report: &mut Report) {
     if sorted.len() == drafts.len() {
         return;
     }
-    let mut left: BTreeSet<usize> = (0..drafts.len()).collect();
-    left.retain(|at| !sorted.contains(at));
+    let sorted: BTreeSet<&usize> = sorted.iter().collect();
+    let left: BTreeSet<usize> = (0..drafts.len()).filter(|at| !sorted.contains(at)).collect();
     let mut told = BTreeSet::new();
     for &start in &left {
         if told.contains(&start) {
@@ -79,7 +79,7 @@ fn path(start: usize, end: usize, reached_from: &HashMap<usize, usize>) -> Vec<u
     path
 }
 
-fn report_cycle(cycle: &[usize], drafts: &[Draft], ties: &[Ties], report: &mut Report) {
+fn report_cycle(cycle: &[usize], drafts: &[Box<Draft>], ties: &[Ties], report: &mut Report) {
     let (first, second) = (cycle[0], cycle.get(1).copied().unwrap_or(cycle[0]));
     let origin =
         ties[first].links.iter().find(|link| link.stage == second).map_or(Origin::Nowhere, |link| link.origin.clone());

@@ -3,6 +3,10 @@
 //! The kind reads its parameters with serde, which stops at the first mistake. So where it cannot read the whole
 //! table each parameter is tried alone; once all can be read, the kind judges their ranges.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use gazal_stage_api::{Declared, DynKind, Problem};
 use serde_json::{Map, Value, json};
 
@@ -13,8 +17,20 @@ use crate::suggest::{did_you_mean, one_of};
 pub(crate) struct Params {
     /// By canonical name, with places; without those that the kind does not know.
     pub table: Table,
+    /// The same without places.
+    pub map: Map<String, Value>,
     /// Whether the kind can read them.
     pub readable: bool,
+}
+
+/// A checker for each kind that was asked for: a pipeline has many stages of few kinds.
+#[derive(Default)]
+pub(crate) struct Checkers(RefCell<HashMap<&'static str, Rc<Checker>>>);
+
+impl Checkers {
+    pub fn of(&self, kind: &'static dyn DynKind) -> Rc<Checker> {
+        self.0.borrow_mut().entry(kind.name()).or_insert_with(|| Rc::new(Checker::new(kind))).clone()
+    }
 }
 
 /// A kind and the schema of its parameters.
@@ -24,12 +40,12 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    pub fn new(kind: &'static dyn DynKind) -> Checker {
+    fn new(kind: &'static dyn DynKind) -> Checker {
         Checker { kind, schema: kind.schema() }
     }
 
     /// Checks the parameters of a stage; `origin` is where to report what is missing.
-    pub fn check(&self, written: &Table, origin: &Origin, report: &mut Report) -> Params {
+    pub fn check(&self, written: Table, origin: &Origin, report: &mut Report) -> Params {
         let table = self.keep_known(written, report);
         let map = table.to_map();
         let readable = !table.iter().any(|entry| entry.node.broken()) && self.problem(&map).is_none();
@@ -38,7 +54,7 @@ impl Checker {
         } else {
             self.report_unreadable(&table, origin, report);
         }
-        Params { table, readable }
+        Params { table, map, readable }
     }
 
     /// `table` as the kind can read it: wrong parameters left out, required ones made up.
@@ -61,7 +77,10 @@ impl Checker {
     }
 
     /// The parameters that the kind knows, by canonical name; the others are reported.
-    fn keep_known(&self, written: &Table, report: &mut Report) -> Table {
+    fn keep_known(&self, written: Table, report: &mut Report) -> Table {
+        if written.names().all(|name| self.names().any(|known| known == name)) {
+            return written;
+        }
         let mut known = Table::default();
         for entry in written.iter() {
             let Some(name) = self.canonical_name(entry) else {

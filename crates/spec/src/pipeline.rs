@@ -1,11 +1,12 @@
 //! The checked pipeline. A value of these types needs no second check.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use gazal_stage_api::{DynKind, OutPort, Precision};
 use serde_json::{Map, Value};
 
-use crate::{BackendChoice, Condition, Diagnostic, Needs, Place, Policy};
+use crate::{BackendChoice, Condition, Diagnostic, Needs, Places, Policy};
 
 #[derive(Clone, Debug)]
 pub struct Pipeline {
@@ -27,8 +28,9 @@ pub struct Stage {
     /// The name in the file: `cell`.
     pub base: String,
     pub kind: &'static dyn DynKind,
-    /// As written, references replaced, aliases by their canonical names. Defaults are not filled in.
-    pub params: Map<String, Value>,
+    /// As written, references replaced, aliases by their canonical names. Defaults are not filled in. Stages with the
+    /// same may share them, as they do the policy and the point.
+    pub params: Arc<Map<String, Value>>,
     /// In the order of the kind's ports; ports without a connection are left out.
     pub inputs: Vec<Input>,
     pub outputs: Vec<OutPort>,
@@ -36,7 +38,7 @@ pub struct Stage {
     pub backend: BackendChoice,
     pub precision: Precision,
     pub needs: Needs,
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// All must hold, or the stage is left out.
     pub when: Vec<Condition>,
     /// All must hold, or the stage has failed: those about other stages before it runs, those about itself after it.
@@ -45,11 +47,9 @@ pub struct Stage {
     pub service: Option<usize>,
     /// It serves another and never runs by itself.
     pub is_service: bool,
-    /// Where the file says it: "" for the stage itself, `kind`, `seed`, `params.beta`, `inputs.model`, … What the
-    /// command line says has no place.
-    pub places: BTreeMap<String, Place>,
+    pub places: Places,
     /// Axis to value, for a matrix point.
-    pub matrix: BTreeMap<String, Value>,
+    pub matrix: Arc<Map<String, Value>>,
 }
 
 /// A connected input port.

@@ -3,9 +3,9 @@
 //! A name without `@` is the whole stage with all its matrix points; a selection keeps the points that agree
 //! with it, so `cell@group=1` gathers every seed of group 1.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::diagnostic::Mistake;
 use crate::matrix::label;
@@ -14,17 +14,21 @@ use crate::suggest::one_of;
 /// All names of a pipeline.
 #[derive(Default)]
 pub(crate) struct Directory {
-    points: Vec<Address>,
+    stages: HashMap<String, Points>,
+    /// How many points there are of all stages together.
+    count: usize,
     /// Bases that were switched off.
     disabled: BTreeSet<String>,
     /// Bases with a mistake that leaves their points unknown: references to them are believed.
     opaque: BTreeSet<String>,
 }
 
-struct Address {
-    base: String,
-    /// Axis to the text in the point's name.
-    axes: Vec<(String, String)>,
+/// The points of one stage, by number; a selection of one among thousands does not look at the others.
+#[derive(Default)]
+struct Points {
+    all: Vec<usize>,
+    /// Axis, and the text of a value in a point's name, to the points that have it.
+    axes: BTreeMap<String, HashMap<String, Vec<usize>>>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -35,9 +39,14 @@ pub(crate) struct Found {
 }
 
 impl Directory {
-    pub fn add(&mut self, base: &str, matrix: &BTreeMap<String, Value>) {
-        let axes = matrix.iter().map(|(axis, value)| (axis.clone(), label(value).unwrap_or_default())).collect();
-        self.points.push(Address { base: base.into(), axes });
+    pub fn add(&mut self, base: &str, matrix: &Map<String, Value>) {
+        if !self.stages.contains_key(base) {
+            self.stages.insert(base.into(), Points::default());
+        }
+        if let Some(points) = self.stages.get_mut(base) {
+            points.add(self.count, matrix);
+        }
+        self.count += 1;
     }
 
     pub fn disabled(&mut self, base: &str) {
@@ -60,13 +69,13 @@ impl Directory {
             };
             return Ok(Found { points: self.select(base, None)?, output });
         };
-        let whole = self.select(base, Some(rest)).map(|points| Found { points, output: None });
-        match (whole, rest.rsplit_once('.')) {
-            (Err(_), Some((selection, output))) if output.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+        let is_point = || self.stages.get(base).is_some_and(|points| points.kept(rest).is_some());
+        match rest.rsplit_once('.').filter(|(_, output)| output.starts_with(|c: char| c.is_ascii_alphabetic())) {
+            Some((selection, output)) if !is_point() => {
                 let points = self.select(base, Some(selection))?;
                 Ok(Found { points, output: Some(output.into()) })
             }
-            (whole, _) => whole,
+            _ => Ok(Found { points: self.select(base, Some(rest))?, output: None }),
         }
     }
 
@@ -78,45 +87,76 @@ impl Directory {
             let help = Some("enable it, or take it out here".to_string());
             return Err(Mistake { message: format!("the stage `{base}` is disabled (`enabled = false`)"), help });
         }
-        let mut points: Vec<usize> = (0..self.points.len()).filter(|&at| self.points[at].base == base).collect();
-        if points.is_empty() {
+        let Some(points) = self.stages.get(base) else {
             let help = one_of(base, "the stages are", self.bases());
             return Err(Mistake { message: format!("there is no stage `{base}`"), help });
+        };
+        match selection {
+            Some(selection) => points.select(base, selection),
+            None => Ok(points.all.clone()),
         }
-        for assignment in selection.into_iter().flat_map(|text| text.split(',')) {
-            points = self.keep(base, &points, assignment)?;
-        }
-        Ok(points)
     }
 
-    /// The points at which `assignment`, an `axis=value`, holds.
-    fn keep(&self, base: &str, points: &[usize], assignment: &str) -> Result<Vec<usize>, Mistake> {
-        let (axis, value) = assignment.split_once('=').unwrap_or((assignment, ""));
-        let axes = || self.points[points[0]].axes.iter().map(|(axis, _)| axis.as_str());
-        if axes().next().is_none() {
-            let help = Some(format!("write `{base}`"));
-            return Err(Mistake { message: format!("the stage `{base}` has no matrix to select from"), help });
-        }
-        if !axes().any(|known| known == axis) {
-            let help = one_of(axis, "its axes are", axes());
-            return Err(Mistake { message: format!("the matrix of `{base}` has no axis `{axis}`"), help });
-        }
-        let value_at = |at: usize| self.points[at].axes.iter().find(|(known, _)| known == axis).map(|(_, text)| text);
-        let kept: Vec<usize> =
-            points.iter().copied().filter(|&at| value_at(at).is_some_and(|text| text == value)).collect();
-        if kept.is_empty() {
-            let values: BTreeSet<&str> = points.iter().filter_map(|&at| value_at(at)).map(String::as_str).collect();
-            let help = one_of(value, "there are", values);
-            return Err(Mistake { message: format!("`{base}` has no point with `{axis}={value}`"), help });
-        }
-        Ok(kept)
-    }
-
+    /// In the order of the file.
     fn bases(&self) -> impl Iterator<Item = &str> {
-        let mut told = BTreeSet::new();
-        let points = self.points.iter().map(|point| point.base.as_str());
-        points.chain(self.opaque.iter().map(String::as_str)).filter(move |base| told.insert(*base))
+        let mut bases: Vec<(&str, &Points)> =
+            self.stages.iter().map(|(base, points)| (base.as_str(), points)).collect();
+        bases.sort_by_key(|(_, points)| points.all[0]);
+        bases.into_iter().map(|(base, _)| base).chain(self.opaque.iter().map(String::as_str))
     }
+}
+
+impl Points {
+    fn add(&mut self, point: usize, matrix: &Map<String, Value>) {
+        self.all.push(point);
+        for (axis, value) in matrix {
+            let values = self.axes.entry(axis.clone()).or_default();
+            values.entry(label(value).unwrap_or_default()).or_default().push(point);
+        }
+    }
+
+    fn select(&self, base: &str, selection: &str) -> Result<Vec<usize>, Mistake> {
+        self.kept(selection).ok_or_else(|| self.miss(base, selection))
+    }
+
+    /// The points at which every `axis=value` of `selection` holds; `None` for none.
+    fn kept(&self, selection: &str) -> Option<Vec<usize>> {
+        let holding = |(axis, value)| self.axes.get(axis)?.get(value);
+        let mut holding: Vec<&Vec<usize>> = selection.split(',').map(split).map(holding).collect::<Option<_>>()?;
+        holding.sort_by_key(|points| points.len());
+        let (fewest, others) = holding.split_first()?;
+        let mut kept = (*fewest).clone();
+        kept.retain(|point| others.iter().all(|points| points.binary_search(point).is_ok()));
+        (!kept.is_empty()).then_some(kept)
+    }
+
+    /// What is wrong with the first assignment that leaves no point.
+    fn miss(&self, base: &str, selection: &str) -> Mistake {
+        if self.axes.is_empty() {
+            let help = Some(format!("write `{base}`"));
+            return Mistake { message: format!("the stage `{base}` has no matrix to select from"), help };
+        }
+        let mut left: BTreeSet<usize> = self.all.iter().copied().collect();
+        for (axis, value) in selection.split(',').map(split) {
+            let Some(values) = self.axes.get(axis) else {
+                let help = one_of(axis, "its axes are", self.axes.keys().map(String::as_str));
+                return Mistake { message: format!("the matrix of `{base}` has no axis `{axis}`"), help };
+            };
+            let holding: BTreeSet<usize> = values.get(value).into_iter().flatten().copied().collect();
+            if left.is_disjoint(&holding) {
+                let is_left = |points: &[usize]| points.iter().any(|point| left.contains(point));
+                let there = values.iter().filter(|(_, points)| is_left(points)).map(|(text, _)| text.as_str());
+                let help = one_of(value, "there are", there.collect::<BTreeSet<&str>>());
+                return Mistake { message: format!("`{base}` has no point with `{axis}={value}`"), help };
+            }
+            left.retain(|point| holding.contains(point));
+        }
+        Mistake { message: format!("`{base}` has no point `{selection}`"), help: None }
+    }
+}
+
+fn split(assignment: &str) -> (&str, &str) {
+    assignment.split_once('=').unwrap_or((assignment, ""))
 }
 
 #[cfg(test)]
@@ -127,10 +167,11 @@ mod tests {
 
     fn directory() -> Directory {
         let mut all = Directory::default();
-        all.add("base", &BTreeMap::new());
+        all.add("base", &Map::new());
         for model in ["sft", "qwen3-0.6b"] {
             for rate in [0.1, 0.5] {
-                all.add("cell", &BTreeMap::from([("model".into(), json!(model)), ("rate".into(), json!(rate))]));
+                let point = [("model".into(), json!(model)), ("rate".into(), json!(rate))];
+                all.add("cell", &Map::from_iter(point));
             }
         }
         all
@@ -163,6 +204,10 @@ mod tests {
         assert_eq!(
             miss("cell@mode=sft"),
             Some(("the matrix of `cell` has no axis `mode`".into(), "did you mean `model`?".into()))
+        );
+        assert_eq!(
+            miss("cell@model=sft,rate=9"),
+            Some(("`cell` has no point with `rate=9`".into(), "there are: 0.1, 0.5".into()))
         );
         assert_eq!(
             miss("base@rate=1"),

@@ -102,7 +102,7 @@ pub(crate) fn scalar<T>(
 ) -> Option<T> {
     let read = match &node.data {
         Data::Broken => return None,
-        Data::Scalar(value) => parse(value),
+        Data::Scalar(scalar) => parse(&scalar.to_value()),
         Data::Array(_) | Data::Table(_) => None,
     };
     if read.is_none() {

@@ -25,7 +25,7 @@ impl std::fmt::Display for Place {
 }
 
 impl Source<'_> {
-    /// The place of a byte offset. For many places of one file, [`Lines`] counts the lines once.
+    /// The place of a byte offset. For many places of one file, `Lines` counts the lines once.
     pub fn place(&self, offset: usize) -> Place {
         Lines::of(self).place(offset)
     }
@@ -57,11 +57,17 @@ impl<'a> Lines<'a> {
     }
 
     /// The place of a byte offset.
-    pub fn place(&self, offset: usize) -> Place {
+    fn place(&self, offset: usize) -> Place {
+        let (line, column) = self.spot(offset);
+        Place { file: self.source.name.into(), line: line as usize, column: column as usize }
+    }
+
+    /// Line and column of a byte offset.
+    pub fn spot(&self, offset: usize) -> (u32, u32) {
         let offset = self.source.boundary(offset);
         let line = self.starts.partition_point(|&start| start <= offset);
         let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or_default();
-        Place { file: self.source.name.into(), line, column: self.source.text[start..offset].chars().count() + 1 }
+        (line as u32, self.source.text[start..offset].chars().count() as u32 + 1)
     }
 }
 

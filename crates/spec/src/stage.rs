@@ -1,19 +1,21 @@
 //! One stage table to drafts: one a matrix point, complete but for its connections.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use gazal_stage_api::{Declared, DynKind, InPort, Kinds, OutPort, PortType};
 use serde_json::{Map, Value};
 
 use crate::condition::Written;
 use crate::diagnostic::{Origin, Report};
-use crate::params::{Checker, Params};
-use crate::raw::{Data, Entry, Node, Table};
+use crate::params::{Checker, Checkers, Params};
+use crate::places::Surveyor;
+use crate::raw::{self, Data, Entry, Node, Scalar, Table};
 use crate::settings::{Needs, Settings, read_needs, scalar};
-use crate::source::Lines;
+use crate::shared::Shared;
 use crate::substitute::{Axes, Scope};
 use crate::suggest::{nearest, one_of};
-use crate::{Place, Policy, keys, matrix, policy};
+use crate::{Places, Policy, keys, matrix, policy};
 
 /// A stage or matrix point whose inputs are still names.
 pub(crate) struct Draft {
@@ -23,21 +25,25 @@ pub(crate) struct Draft {
     pub origin: Origin,
     /// `None` when the kind is unknown, which is reported.
     pub kind: Option<&'static dyn DynKind>,
-    pub params: Map<String, Value>,
+    pub params: Arc<Map<String, Value>>,
     /// `None` when the kind is unknown or cannot tell.
     pub ports: Option<Ports>,
     /// The table `inputs`.
     pub inputs: Table,
     pub settings: Settings,
     pub needs: Needs,
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     pub when: Vec<Written>,
     pub gates: Vec<Written>,
     /// The name of the stage that serves it.
     pub service: Option<Written>,
-    pub places: BTreeMap<String, Place>,
-    pub matrix: BTreeMap<String, Value>,
+    pub places: Places,
+    pub matrix: Arc<Map<String, Value>>,
 }
+
+/// Each in a box of its own, which goes when its stage is built: of a large pipeline there is no room for both.
+#[allow(clippy::vec_box, reason = "boxes are freed one by one")]
+pub(crate) type Drafts = Vec<Box<Draft>>;
 
 pub(crate) struct Ports {
     pub inputs: Vec<InPort>,
@@ -47,45 +53,54 @@ pub(crate) struct Ports {
 
 /// What all stages of a file are read with.
 pub(crate) struct Reader<'a> {
-    pub lines: &'a Lines<'a>,
+    pub surveyor: &'a Surveyor<'a>,
     pub kinds: &'a Kinds,
+    pub checkers: &'a Checkers,
     pub params: &'a Table,
     /// The table `[pipeline]`, for the places of inherited values.
     pub pipeline: &'a Table,
-    pub stages: &'a Table,
+    /// The names of all stages.
+    pub names: &'a [String],
     pub defaults: Settings,
     pub pools: &'a BTreeMap<String, u32>,
+    pub shared: Shared,
 }
 
 /// A stage of the file with its kind, before its matrix is expanded.
 struct Named<'a> {
-    entry: &'a Entry,
-    table: &'a Table,
+    name: &'a str,
+    /// Of the name.
+    origin: &'a Origin,
     kind: Option<&'a Checker>,
 }
 
 /// What became of a stage table.
 pub(crate) enum Read {
-    Drafts(Vec<Draft>),
+    Drafts(Drafts),
     Disabled,
     /// Its points could not be found out, and the reason is reported; with what else could be read.
     Opaque(Option<Box<Draft>>),
 }
 
 impl Reader<'_> {
-    pub fn read(&self, stage: &Entry, report: &mut Report) -> Read {
-        check_name(stage, report);
-        let Some(table) = stage.node.as_table() else { return Read::Opaque(None) };
-        if !self.enabled(table, report) {
+    pub fn read(&self, stage: Entry, report: &mut Report) -> Read {
+        check_name(&stage, report);
+        let Entry { name, origin, node: Node { data: Data::Table(mut table), .. } } = stage else {
+            return Read::Opaque(None);
+        };
+        if !self.enabled(&table, report) {
             return Read::Disabled;
         }
-        let kind = self.kind(stage, table, report).map(Checker::new);
-        let stage = Named { entry: stage, table, kind: kind.as_ref() };
-        match self.points(table, report) {
-            None => Read::Opaque(Some(Box::new(self.draft(&stage, Axes::Broken, report)))),
-            Some(points) if points.is_empty() => Read::Drafts(vec![self.draft(&stage, Axes::Absent, report)]),
+        let kind = self.kind(&name, &origin, &table, report).map(|kind| self.checkers.of(kind));
+        let stage = Named { name: &name, origin: &origin, kind: kind.as_deref() };
+        let Some(matrix) = table.remove("matrix") else {
+            return Read::Drafts(vec![Box::new(self.draft(&stage, table, Axes::Absent, report))]);
+        };
+        match self.points(matrix, report) {
+            None => Read::Opaque(Some(Box::new(self.draft(&stage, table, Axes::Broken, report)))),
             Some(points) => {
-                Read::Drafts(points.iter().map(|point| self.draft(&stage, Axes::Point(point), report)).collect())
+                let draft = |point| Box::new(self.draft(&stage, table.clone(), Axes::Point(point), report));
+                Read::Drafts(points.iter().map(draft).collect())
             }
         }
     }
@@ -98,7 +113,7 @@ impl Reader<'_> {
     fn enabled(&self, table: &Table, report: &mut Report) -> bool {
         let Some(node) = table.get("enabled") else { return true };
         let node = self.before_points().apply(node, report);
-        if let Data::Scalar(Value::Bool(flag)) = node.data {
+        if let Data::Scalar(Scalar::Flag(flag)) = node.data {
             return flag;
         }
         if !node.broken() {
@@ -107,21 +122,21 @@ impl Reader<'_> {
         true
     }
 
-    /// None for a stage without a matrix.
-    fn points(&self, table: &Table, report: &mut Report) -> Option<Vec<matrix::Point>> {
-        let Some(entry) = table.entry("matrix") else { return Some(Vec::new()) };
-        let node = self.before_points().apply(&entry.node, report);
-        matrix::expand(&Entry { node, ..entry.clone() }, report)
+    fn points(&self, matrix: Entry, report: &mut Report) -> Option<Vec<matrix::Point>> {
+        let node = self.before_points().apply(&matrix.node, report);
+        matrix::expand(&Entry { node, ..matrix }, report)
     }
 
-    fn draft(&self, stage: &Named, axes: Axes, report: &mut Report) -> Draft {
-        let table = self.replace(stage.table, Scope { params: self.params, matrix: axes }, report);
-        let written = subtable(&table, "params", report);
+    /// `table` is the stage's as written; `kind` and `enabled` are read before.
+    fn draft(&self, stage: &Named, mut table: Table, axes: Axes, report: &mut Report) -> Draft {
+        let scope = Scope { params: self.params, matrix: axes };
+        scope.fill_table(&mut table, &|name| !["kind", "enabled"].contains(&name), report);
+        let written = keys::take_table(&mut table, "params", report);
         let inputs = subtable(&table, "inputs", report);
         let declared = declare(&table, &inputs, report);
         let params = match stage.kind {
-            Some(checker) => checker.check(&written, &stage.entry.origin, report),
-            None => Params { table: written, readable: false },
+            Some(checker) => checker.check(written, stage.origin, report),
+            None => Params { map: written.to_map(), table: written, readable: false },
         };
         let kind = stage.kind.map(|checker| checker.kind);
         let ports = stage.kind.and_then(|checker| ask_ports(checker, &params, &declared));
@@ -129,39 +144,32 @@ impl Reader<'_> {
             check_outputs(kind, ports.as_ref(), &table, report);
             warn_idle(kind, &table, report);
         }
-        let none = Table::default();
-        let point = if let Axes::Point(point) = axes { point } else { &none };
+        let point = if let Axes::Point(point) = axes { point } else { &raw::EMPTY };
         Draft {
-            name: matrix::point_name(&stage.entry.name, point),
-            base: stage.entry.name.clone(),
-            origin: stage.entry.origin.clone(),
+            name: matrix::point_name(stage.name, point),
+            base: stage.name.into(),
+            origin: stage.origin.clone(),
             kind,
             ports,
             inputs,
             settings: Settings::read(&table, self.defaults, report),
             needs: table.get("needs").map(|node| read_needs(node, report)).unwrap_or_default(),
-            policy: Policy::read(&table, self.pools, report),
+            policy: self.shared.policy.or(Policy::read(&table, self.pools, report)),
             when: conditions(&table, "when", report),
             gates: conditions(&table, "gate", report),
             service: table.get("service").and_then(|node| read_service(node, report)),
             places: self.places(stage, &table, &params.table),
-            params: params.table.to_map(),
-            matrix: point.to_map().into_iter().collect(),
+            params: self.shared.params.or(params.map),
+            matrix: self.shared.matrix.or(point.to_map()),
         }
     }
 
-    /// The stage's table with its references replaced; `kind`, `enabled` and `matrix` are read before that.
-    fn replace(&self, table: &Table, scope: Scope, report: &mut Report) -> Table {
-        let early = |entry: &&Entry| !["kind", "enabled", "matrix"].contains(&entry.name.as_str());
-        scope.apply_table(&table.iter().filter(early).cloned().collect(), report)
-    }
-
-    fn kind(&self, stage: &Entry, table: &Table, report: &mut Report) -> Option<&'static dyn DynKind> {
+    fn kind(&self, stage: &str, origin: &Origin, table: &Table, report: &mut Report) -> Option<&'static dyn DynKind> {
         let Some(node) = table.get("kind") else {
-            let others = self.stages.names().filter(|name| *name != stage.name);
-            let meant = nearest(&stage.name, others).map(|name| format!("; or was the stage `{name}` meant?"));
+            let others = self.names.iter().map(String::as_str).filter(|name| *name != stage);
+            let meant = nearest(stage, others).map(|name| format!("; or was the stage `{name}` meant?"));
             let help = format!("add `kind = \"…\"`{}", meant.unwrap_or_default());
-            report.error(&stage.origin, format!("the stage `{}` has no `kind`", stage.name)).help(help);
+            report.error(origin, format!("the stage `{stage}` has no `kind`")).help(help);
             return None;
         };
         let node = self.before_points().apply(node, report);
@@ -175,14 +183,14 @@ impl Reader<'_> {
         self.kinds.get(node.as_str()?)
     }
 
-    fn places(&self, stage: &Named, table: &Table, params: &Table) -> BTreeMap<String, Place> {
-        let mut places = BTreeMap::new();
+    fn places(&self, stage: &Named, table: &Table, params: &Table) -> Places {
+        let mut places = Vec::new();
         for name in ["seed", "backend", "precision", "when", "gate", "service", "retries", "timeout", "pool"] {
             let node = table.get(name).or_else(|| self.pipeline.get(name));
             self.add_place(&mut places, name, node.map(|node| &node.origin));
         }
-        self.add_place(&mut places, "", Some(&stage.entry.origin));
-        self.add_place(&mut places, "kind", stage.table.get("kind").map(|node| &node.origin));
+        self.add_place(&mut places, "", Some(stage.origin));
+        self.add_place(&mut places, "kind", table.get("kind").map(|node| &node.origin));
         for name in ["inputs", "outputs", "needs"] {
             for entry in table.table(name).into_iter().flat_map(Table::iter) {
                 self.add_place(&mut places, &format!("{name}.{}", entry.name), Some(&entry.node.origin));
@@ -191,20 +199,20 @@ impl Reader<'_> {
         for entry in params.iter() {
             self.add_places(&mut places, &format!("params.{}", entry.name), &entry.node);
         }
-        places
+        self.surveyor.places(places)
     }
 
     /// The places of a value and of all that is nested in it.
-    fn add_places(&self, places: &mut BTreeMap<String, Place>, name: &str, node: &Node) {
+    fn add_places(&self, places: &mut Vec<(String, usize)>, name: &str, node: &Node) {
         self.add_place(places, name, Some(&node.origin));
         for entry in node.as_table().into_iter().flat_map(Table::iter) {
             self.add_places(places, &format!("{name}.{}", entry.name), &entry.node);
         }
     }
 
-    fn add_place(&self, places: &mut BTreeMap<String, Place>, name: &str, origin: Option<&Origin>) {
+    fn add_place(&self, places: &mut Vec<(String, usize)>, name: &str, origin: Option<&Origin>) {
         if let Some(Origin::File(span)) = origin {
-            places.insert(name.into(), self.lines.place(span.start));
+            places.push((name.into(), span.start));
         }
     }
 }
@@ -263,10 +271,9 @@ fn read_type(entry: &Entry, report: &mut Report) -> Option<PortType> {
 fn ask_ports(checker: &Checker, params: &Params, declared: &Declared) -> Option<Ports> {
     let kind = checker.kind;
     if params.readable {
-        let map = params.table.to_map();
         return Some(Ports {
-            inputs: kind.inputs(&map, declared).ok()?,
-            outputs: Some(kind.outputs(&map, declared).ok()?),
+            inputs: kind.inputs(&params.map, declared).ok()?,
+            outputs: Some(kind.outputs(&params.map, declared).ok()?),
         });
     }
     Some(Ports { inputs: kind.inputs(&checker.mended(&params.table), declared).ok()?, outputs: None })

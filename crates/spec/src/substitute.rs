@@ -3,10 +3,8 @@
 //! A text that is exactly one reference takes the type of the value, anything else stays text. `$${` is a
 //! literal `${`, and a `${` of any other kind is left alone: it belongs to somebody's shell script.
 
-use serde_json::Value;
-
 use crate::diagnostic::{Origin, Report};
-use crate::raw::{Data, Entry, Node, Table};
+use crate::raw::{Data, Node, Scalar, Table};
 use crate::suggest::one_of;
 
 /// What references can see.
@@ -44,7 +42,7 @@ pub(crate) fn references(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn pieces(text: &str) -> Vec<Piece<'_>> {
-    let mut pieces = Vec::new();
+    let mut pieces = Vec::with_capacity(1);
     let mut rest = text;
     while let Some(at) = rest.find("${") {
         let (before, after) = (&rest[..at], &rest[at + 2..]);
@@ -72,28 +70,38 @@ fn reference(after: &str) -> Option<&str> {
 impl Scope<'_> {
     /// `node` with its references replaced; what cannot be replaced is reported and broken.
     pub fn apply(&self, node: &Node, report: &mut Report) -> Node {
-        self.node(node, &mut Vec::new(), report)
+        self.filled(node, &mut Vec::new(), report)
     }
 
     /// All entries of a table, replaced.
     pub fn apply_table(&self, table: &Table, report: &mut Report) -> Table {
-        self.table(table, &mut Vec::new(), report)
+        let mut filled = table.clone();
+        self.fill_table(&mut filled, &|_| true, report);
+        filled
+    }
+
+    /// Replaces the references in those entries of a table that are `wanted` by name.
+    pub fn fill_table(&self, table: &mut Table, wanted: &dyn Fn(&str) -> bool, report: &mut Report) {
+        let wanted = table.iter_mut().filter(|(name, _)| wanted(name));
+        wanted.for_each(|(_, node)| self.fill(node, &mut Vec::new(), report));
+    }
+
+    fn filled(&self, node: &Node, open: &mut Vec<String>, report: &mut Report) -> Node {
+        let mut filled = node.clone();
+        self.fill(&mut filled, open, report);
+        filled
     }
 
     /// `open` holds the references that are being replaced, to notice parameters that refer to each other.
-    fn node(&self, node: &Node, open: &mut Vec<String>, report: &mut Report) -> Node {
-        let data = match &node.data {
-            Data::Scalar(Value::String(text)) => return self.text(text, &node.origin, open, report),
-            Data::Array(items) => Data::Array(items.iter().map(|item| self.node(item, open, report)).collect()),
-            Data::Table(table) => Data::Table(self.table(table, open, report)),
-            other => other.clone(),
-        };
-        Node { origin: node.origin.clone(), data }
-    }
-
-    fn table(&self, table: &Table, open: &mut Vec<String>, report: &mut Report) -> Table {
-        let replaced = |entry: &Entry| Entry { node: self.node(&entry.node, open, report), ..entry.clone() };
-        table.iter().map(replaced).collect()
+    fn fill(&self, node: &mut Node, open: &mut Vec<String>, report: &mut Report) {
+        match &mut node.data {
+            Data::Scalar(Scalar::Text(text)) if text.contains("${") => {
+                *node = self.text(text, &node.origin, open, report);
+            }
+            Data::Array(items) => items.iter_mut().for_each(|item| self.fill(item, open, report)),
+            Data::Table(table) => table.iter_mut().for_each(|(_, node)| self.fill(node, open, report)),
+            Data::Scalar(_) | Data::Broken => {}
+        }
     }
 
     fn text(&self, text: &str, origin: &Origin, open: &mut Vec<String>, report: &mut Report) -> Node {
@@ -106,14 +114,14 @@ impl Scope<'_> {
             match piece {
                 Piece::Text(text) => filled.push_str(text),
                 Piece::Reference(path) => match self.value(path, origin, open, report).data {
-                    Data::Scalar(Value::String(text)) => filled.push_str(&text),
-                    Data::Scalar(value) => filled.push_str(&value.to_string()),
+                    Data::Scalar(Scalar::Text(text)) => filled.push_str(&text),
+                    Data::Scalar(scalar) => filled.push_str(&scalar.to_value().to_string()),
                     Data::Broken => return Node { origin: origin.clone(), data: Data::Broken },
                     Data::Array(_) | Data::Table(_) => return not_text(path, origin, report),
                 },
             }
         }
-        Node::scalar(origin.clone(), filled)
+        Node::text(origin.clone(), filled)
     }
 
     fn value(&self, path: &str, origin: &Origin, open: &mut Vec<String>, report: &mut Report) -> Node {
@@ -125,7 +133,7 @@ impl Scope<'_> {
         match self.find(path, origin, report) {
             Some(found) => {
                 open.push(path.to_string());
-                let value = self.node(found, open, report);
+                let value = self.filled(found, open, report);
                 open.pop();
                 value
             }

@@ -21,7 +21,7 @@ pub(crate) struct Ties {
 }
 
 /// Connects one draft: its inputs, its conditions and the stage that serves it.
-pub(crate) fn tie(at: usize, drafts: &[Draft], directory: &Directory, report: &mut Report) -> Ties {
+pub(crate) fn tie(at: usize, drafts: &[Box<Draft>], directory: &Directory, report: &mut Report) -> Ties {
     let draft = &drafts[at];
     let wires = connect(draft, drafts, directory, report);
     let mut links: Vec<Link> = wires.iter().flat_map(|wire| &wire.from).cloned().collect();
@@ -62,7 +62,12 @@ pub(crate) fn tie(at: usize, drafts: &[Draft], directory: &Directory, report: &m
 }
 
 /// The one stage that serves another; `None` where that is unknown because of another mistake.
-fn service(written: &Written, at: usize, drafts: &[Draft], directory: &Directory) -> Result<Option<usize>, Mistake> {
+fn service(
+    written: &Written,
+    at: usize,
+    drafts: &[Box<Draft>],
+    directory: &Directory,
+) -> Result<Option<usize>, Mistake> {
     let name = &written.text;
     let wrong = |message: String, help: &str| Err(Mistake { message, help: Some(help.to_string()) });
     let found = directory.find(name)?;
@@ -92,7 +97,7 @@ pub(crate) struct Link {
 }
 
 /// The wires of one draft, in the order of its ports.
-pub(crate) fn connect(draft: &Draft, drafts: &[Draft], directory: &Directory, report: &mut Report) -> Vec<Wire> {
+pub(crate) fn connect(draft: &Draft, drafts: &[Box<Draft>], directory: &Directory, report: &mut Report) -> Vec<Wire> {
     let connector = Connector { draft, drafts, directory };
     let Some(ports) = &draft.ports else {
         return draft.inputs.iter().map(|entry| connector.wire(entry, None, report)).collect();
@@ -114,7 +119,7 @@ fn unknown_port(draft: &Draft, entry: &Entry, ports: &[InPort], report: &mut Rep
 
 struct Connector<'a> {
     draft: &'a Draft,
-    drafts: &'a [Draft],
+    drafts: &'a [Box<Draft>],
     directory: &'a Directory,
 }
 

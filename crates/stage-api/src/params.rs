@@ -30,8 +30,11 @@ impl Problem {
 /// # Errors
 /// One [`Problem`] that names the field where serde stopped.
 pub fn parse<P: DeserializeOwned>(table: &Map<String, Value>) -> Result<P, Problem> {
-    let value = Value::Object(table.clone());
-    serde_path_to_error::deserialize(&value).map_err(|error| {
+    // Keeping track of the path costs more than reading: only for a table with a mistake.
+    if let Ok(parsed) = P::deserialize(table) {
+        return Ok(parsed);
+    }
+    serde_path_to_error::deserialize(table).map_err(|error| {
         let path = error.path().to_string();
         let field = if path == "." { String::new() } else { path };
         Problem { field, message: error.inner().to_string(), help: None }
