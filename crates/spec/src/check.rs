@@ -6,6 +6,7 @@ use gazal_stage_api::Kinds;
 use serde_json::Value;
 
 use crate::diagnostic::{Origin, Report};
+use crate::executor::Choice;
 use crate::keys::expect_table;
 use crate::raw::{Data, Entry, Table};
 use crate::reference::Directory;
@@ -23,10 +24,12 @@ pub(crate) fn check(source: &Source, file: &Table, kinds: &Kinds, report: &mut R
     scope.apply_table(&params, report);
     let pipeline = scope.apply_table(&section(file, "pipeline", report), report);
     let defaults = Settings::read(&pipeline, Settings::default(), report);
+    let executor = Choice::read(&pipeline, &Choice::default(), report);
     let name = read_name(file.entry("pipeline"), &pipeline, report);
     let stages = section(file, "stages", report);
     let lines = Lines::of(source);
-    let reader = Reader { lines: &lines, kinds, params: &params, pipeline: &pipeline, stages: &stages, defaults };
+    let reader =
+        Reader { lines: &lines, kinds, params: &params, pipeline: &pipeline, stages: &stages, defaults, executor };
     if stages.len() == 0 {
         report.error(&Origin::Nowhere, "this pipeline has no stages").help("add `[stages.NAME]`".to_string());
     }
@@ -128,6 +131,7 @@ fn stage(draft: Draft, wires: Vec<Wire>, rank: &[Option<usize>]) -> Option<Stage
         backend: draft.settings.backend,
         precision: draft.settings.precision,
         needs: draft.needs,
+        executor: draft.executor.into_executor(),
         places: draft.places,
         matrix: draft.matrix,
     })

@@ -20,13 +20,31 @@ pub(crate) const PROFILE: Keys =
     Keys { place: "a profile", known: &["pipeline", "params", "stages"], later: &["pools"] };
 pub(crate) const OVERRIDE: Keys =
     Keys { place: "what `--set` changes", known: &["pipeline", "params", "stages"], later: &["pools"] };
-pub(crate) const PIPELINE: Keys =
-    Keys { place: "`[pipeline]`", known: &["name", "seed", "backend", "precision"], later: &["executor", "remote"] };
+pub(crate) const PIPELINE: Keys = Keys {
+    place: "`[pipeline]`",
+    known: &["name", "seed", "backend", "precision", "executor", "slurm"],
+    later: &["remote"],
+};
 pub(crate) const STAGE: Keys = Keys {
     place: "a stage",
-    known: &["kind", "inputs", "outputs", "params", "matrix", "seed", "backend", "precision", "needs", "enabled"],
+    known: &[
+        "kind",
+        "inputs",
+        "outputs",
+        "params",
+        "matrix",
+        "seed",
+        "backend",
+        "precision",
+        "needs",
+        "enabled",
+        "executor",
+        "slurm",
+    ],
     later: &["retries", "timeout", "pool", "gate", "when", "service", "allow_failure"],
 };
+pub(crate) const SLURM: Keys =
+    Keys { place: "`slurm`", known: &["partition", "account", "qos", "constraint", "at_once", "extra"], later: &[] };
 pub(crate) const NEEDS: Keys = Keys { place: "`needs`", known: &["gpus", "cpus", "memory"], later: &[] };
 
 /// Reports the keys of a whole file, profiles that are not chosen included.

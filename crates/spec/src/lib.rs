@@ -9,6 +9,7 @@
 
 mod check;
 mod diagnostic;
+mod executor;
 mod keys;
 mod matrix;
 mod merge;
@@ -32,6 +33,7 @@ mod tests;
 use gazal_stage_api::Kinds;
 
 pub use diagnostic::{Diagnostic, Origin, Severity};
+pub use executor::{Executor, SlurmOptions};
 pub use merge::Overrides;
 pub use pipeline::{Input, OutputRef, Pipeline, Stage};
 pub use schema::schema;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gazal_stage_api::{DynKind, OutPort, Precision};
 use serde_json::{Map, Value};
 
-use crate::{BackendChoice, Diagnostic, Needs, Place};
+use crate::{BackendChoice, Diagnostic, Executor, Needs, Place};
 
 #[derive(Clone, Debug)]
 pub struct Pipeline {
@@ -34,6 +34,7 @@ pub struct Stage {
     pub backend: BackendChoice,
     pub precision: Precision,
     pub needs: Needs,
+    pub executor: Executor,
     /// Where the file says it: "" for the stage itself, `kind`, `seed`, `params.beta`, `inputs.model`, … What the
     /// command line says has no place.
     pub places: BTreeMap<String, Place>,

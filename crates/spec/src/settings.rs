@@ -94,14 +94,21 @@ pub(crate) fn read_needs(node: &Node, report: &mut Report) -> Needs {
 }
 
 /// A scalar as `parse` reads it, or a report that says what it must be.
-fn scalar<T>(node: &Node, must: &str, report: &mut Report, parse: impl Fn(&Value) -> Option<T>) -> Option<T> {
+pub(crate) fn scalar<T>(
+    node: &Node,
+    must: &str,
+    report: &mut Report,
+    parse: impl Fn(&Value) -> Option<T>,
+) -> Option<T> {
     let read = match &node.data {
         Data::Broken => return None,
         Data::Scalar(value) => parse(value),
         Data::Array(_) | Data::Table(_) => None,
     };
     if read.is_none() {
-        let names = ["wgpu", "cuda", "cpu", "auto", "f32", "bf16"].into_iter().filter(|name| must.contains(name));
+        let names = ["wgpu", "cuda", "cpu", "auto", "f32", "bf16", "local", "slurm"]
+            .into_iter()
+            .filter(|name| must.contains(name));
         let help = node.as_str().and_then(|text| did_you_mean(text, names));
         report.error(&node.origin, must).help(help);
     }

@@ -6,6 +6,7 @@ use gazal_stage_api::{Declared, DynKind, InPort, Kinds, OutPort, PortType};
 use serde_json::{Map, Value};
 
 use crate::diagnostic::{Origin, Report};
+use crate::executor::Choice;
 use crate::params::{Checker, Params};
 use crate::raw::{Data, Entry, Node, Table};
 use crate::settings::{Needs, Settings, read_needs};
@@ -29,6 +30,7 @@ pub(crate) struct Draft {
     pub inputs: Table,
     pub settings: Settings,
     pub needs: Needs,
+    pub executor: Choice,
     pub places: BTreeMap<String, Place>,
     pub matrix: BTreeMap<String, Value>,
 }
@@ -48,6 +50,7 @@ pub(crate) struct Reader<'a> {
     pub pipeline: &'a Table,
     pub stages: &'a Table,
     pub defaults: Settings,
+    pub executor: Choice,
 }
 
 /// A stage of the file with its kind, before its matrix is expanded.
@@ -122,6 +125,8 @@ impl Reader<'_> {
             check_outputs(kind, ports.as_ref(), &table, report);
             warn_idle(kind, &table, report);
         }
+        let executor = Choice::read(&table, &self.executor, report);
+        executor.warn_idle(&table, report);
         let none = Table::default();
         let point = if let Axes::Point(point) = axes { point } else { &none };
         Draft {
@@ -133,6 +138,7 @@ impl Reader<'_> {
             inputs,
             settings: Settings::read(&table, self.defaults, report),
             needs: table.get("needs").map(|node| read_needs(node, report)).unwrap_or_default(),
+            executor,
             places: self.places(stage, &table, &params.table),
             params: params.table.to_map(),
             matrix: point.to_map().into_iter().collect(),
@@ -166,7 +172,7 @@ impl Reader<'_> {
 
     fn places(&self, stage: &Named, table: &Table, params: &Table) -> BTreeMap<String, Place> {
         let mut places = BTreeMap::new();
-        for name in ["seed", "backend", "precision"] {
+        for name in ["seed", "backend", "precision", "executor"] {
             let node = table.get(name).or_else(|| self.pipeline.get(name));
             self.add_place(&mut places, name, node.map(|node| &node.origin));
         }
