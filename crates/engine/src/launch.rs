@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::protocol::CANCEL;
-use crate::{EngineError, Request, Said, process};
+use crate::{EngineError, Request, Said, SlurmLauncher, process};
 
 /// What a run hears of a worker.
 pub enum Report {
@@ -26,6 +26,47 @@ pub trait Launcher {
     /// # Errors
     /// When no worker could be started.
     fn launch(&self, request: &Request, log: &Path, sink: Sink) -> Result<Box<dyn Job>, EngineError>;
+
+    /// Starts several at once, in their order: for executors to which that means something.
+    ///
+    /// # Errors
+    /// When one of them could not be started.
+    fn launch_many(&self, launches: Vec<Launch>) -> Result<Vec<Box<dyn Job>>, EngineError> {
+        launches.into_iter().map(|launch| self.launch(&launch.request, &launch.log, launch.sink)).collect()
+    }
+}
+
+/// What a worker is started with.
+pub struct Launch {
+    pub request: Request,
+    pub log: PathBuf,
+    pub sink: Sink,
+}
+
+/// Starts each worker where its stage says: here, or on Slurm.
+pub struct Executors<L> {
+    pub local: L,
+    pub slurm: SlurmLauncher,
+}
+
+impl<L: Launcher> Executors<L> {
+    fn of(&self, request: &Request) -> &dyn Launcher {
+        if request.slurm.is_some() { &self.slurm } else { &self.local }
+    }
+}
+
+impl<L: Launcher> Launcher for Executors<L> {
+    fn launch(&self, request: &Request, log: &Path, sink: Sink) -> Result<Box<dyn Job>, EngineError> {
+        self.of(request).launch(request, log, sink)
+    }
+
+    /// Launches that belong together run in the same place.
+    fn launch_many(&self, launches: Vec<Launch>) -> Result<Vec<Box<dyn Job>>, EngineError> {
+        match launches.first() {
+            Some(first) => self.of(&first.request).launch_many(launches),
+            None => Ok(Vec::new()),
+        }
+    }
 }
 
 /// A worker at work. Dropping it ends it.

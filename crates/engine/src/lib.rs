@@ -28,6 +28,7 @@ mod process;
 mod protocol;
 mod record;
 mod run;
+mod slurm;
 mod state;
 mod worker;
 
@@ -38,7 +39,7 @@ pub use check::{Findings, check};
 pub use content::content_digest;
 pub use error::{EngineError, Mistake};
 pub use explain::{Explanation, PastRun, explain};
-pub use launch::{Job, Launcher, ProcessLauncher, Report, Sink};
+pub use launch::{Executors, Job, Launch, Launcher, ProcessLauncher, Report, Sink};
 pub use manifest::{Compute, FORMAT, Manifest, canonical_json};
 pub use options::{Options, Requested};
 pub use plan::plan;
@@ -46,6 +47,7 @@ pub use plan::{Plan, PlanState, Planned, produced};
 pub use protocol::{Request, Said};
 pub use record::{Header, Record, RunEvent, StageRecord, Summary, log_path, read_record};
 pub use run::run;
+pub use slurm::{Pace, SlurmLauncher, SlurmNeeds, job_worker_main};
 pub use state::Outcome;
 pub use worker::worker_main;
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::paths::{self, PathError};
 use crate::protocol::{Request, Wanted};
-use crate::{Compute, EngineError, FORMAT, Manifest, Mistake, Options};
+use crate::{Compute, EngineError, FORMAT, Manifest, Mistake, Options, SlurmNeeds};
 
 /// A stage whose manifest lacks nothing but inputs.
 pub(crate) struct Prepared {
@@ -176,6 +176,7 @@ impl Prepared {
             base: options.base().to_path_buf(),
             threads: options.cpus(stage),
             force: false,
+            slurm: SlurmNeeds::of(stage, None),
         }
     }
 }

@@ -11,7 +11,7 @@ use gazal_store::{Artifact, Digest, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::Manifest;
+use crate::{Manifest, SlurmNeeds};
 
 /// The line that asks for a checkpoint.
 pub(crate) const CANCEL: &str = "cancel";
@@ -34,6 +34,9 @@ pub struct Request {
     pub threads: u32,
     /// Run although the result is there.
     pub force: bool,
+    /// What its job asks for, where it is to run on Slurm.
+    #[serde(default)]
+    pub slurm: Option<SlurmNeeds>,
 }
 
 /// An output to be made.

@@ -3,6 +3,7 @@
 
 mod planning;
 mod running;
+mod slurm;
 mod toys;
 
 use std::collections::BTreeMap;
