@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use gazal_engine::{
     CancelToken, Executors, Launch, Launcher, Options, Pace, ProcessLauncher, Report, Request, Requested,
-    SlurmLauncher, job_worker_main, kinds, run,
+    SlurmLauncher, Stop, job_worker_main, kinds, run,
 };
 use gazal_spec::{Overrides, Source, load};
 use gazal_stage_api::Backend;
@@ -102,23 +102,33 @@ fn run_array(count: usize, store: &Path, dir: &Path) -> bool {
         Launch { request: request(index, &store, dir), log: run.file(&format!("{index}.log")), sink }
     });
     let mut jobs = launcher.launch_many(launches.collect()).unwrap();
-    let mut open = count;
+    let cancel = CancelToken::default();
+    heed_stdin(cancel.clone());
+    let (mut open, mut asked) = (count, false);
     while open > 0 {
-        match reports.recv().unwrap() {
-            (index, Report::Said(said)) => say(&json!({ "index": index, "said": said })),
-            (index, Report::Ended) => {
+        if cancel.level() != Stop::No && !asked {
+            jobs.iter_mut().for_each(|job| job.cancel());
+            asked = true;
+        }
+        match reports.recv_timeout(Duration::from_millis(50)) {
+            Ok((index, Report::Said(said))) => say(&json!({ "index": index, "said": said })),
+            Ok((index, Report::Ended)) => {
                 say(&json!({ "index": index, "ended": jobs[index].reap() }));
                 open -= 1;
             }
+            Err(_) => {}
         }
     }
     true
 }
 
-/// One row; in Slurm's log of it stands its number.
+/// Its number in its log, and a line of its execution; where a file `wait` lies beside that, it does not end.
 fn request(index: usize, store: &Store, dir: &Path) -> Request {
-    let command =
-        format!("echo point {index}; echo {index} >> {}/executions; touch $GAZAL_OUTPUT_out/x", dir.display());
+    let dir_name = dir.display();
+    let command = format!(
+        "echo point {index}; echo {index} >> {dir_name}/executions; touch $GAZAL_OUTPUT_out/x; \
+         [ ! -e {dir_name}/wait ] || sleep 600"
+    );
     let params = json!({ "command": ["sh", "-c", command] });
     let request = json!({
         "store": store.root(),

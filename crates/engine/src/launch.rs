@@ -1,4 +1,4 @@
-//! How a run gets its workers: processes of the same binary, or, in tests, threads.
+//! How a run gets its workers: processes of the same binary, jobs of a cluster (`slurm`), or, in tests, threads.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};

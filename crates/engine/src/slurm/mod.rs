@@ -16,6 +16,7 @@ mod queue;
 mod submission;
 mod tail;
 mod task;
+mod watch;
 mod worker;
 
 use std::fs::{File, OpenOptions};
@@ -37,6 +38,7 @@ use poller::{Order, Poller};
 use queue::Refusal;
 use submission::{Finder, Found, Submission, adopt_log};
 use task::{Begin, Task, Wish};
+use watch::Watch;
 
 /// Runs each action in a Slurm job of `program worker --request FILE --line N --events FILE`.
 pub struct SlurmLauncher {
@@ -165,11 +167,12 @@ impl SlurmLauncher {
             Err(refusal) => return Box::new(refused(&launch.sink, refusal)),
         };
         let key = launch.request.manifest.key();
-        let id = found.id.clone();
+        let (id, watch) = (found.id.clone(), Arc::new(Watch::new(&found.log)));
         let (needs, sink) = (launch.request.slurm.unwrap_or_default(), launch.sink);
-        let task = Task::new(Begin { found, key, before, needs, sink, end: Arc::clone(&end) });
+        let task =
+            Task::new(Begin { found, key, before, needs, sink, watch: Arc::clone(&watch), end: Arc::clone(&end) });
         let orders = self.orders().clone();
-        let job = SlurmJob { id, orders, end };
+        let job = SlurmJob { id, orders, watch: Some(watch), end };
         job.order(Order::Watch(Box::new(task)));
         Box::new(job)
     }
@@ -198,12 +201,13 @@ fn refused(sink: &Sink, refusal: String) -> SlurmJob {
     let end = Arc::new(OnceLock::from(refusal.clone()));
     sink(Report::Said(Said::Failed(refusal)));
     sink(Report::Ended);
-    SlurmJob { id: String::new(), orders: mpsc::channel().0, end }
+    SlurmJob { id: String::new(), orders: mpsc::channel().0, watch: None, end }
 }
 
 struct SlurmJob {
     id: String,
     orders: Sender<Order>,
+    watch: Option<Arc<Watch>>,
     /// Set when it has ended.
     end: Arc<OnceLock<String>>,
 }
@@ -231,7 +235,7 @@ impl Job for SlurmJob {
 
 impl Drop for SlurmJob {
     fn drop(&mut self) {
-        if self.end.get().is_none() {
+        if self.end.get().is_none() && self.watch.as_ref().is_some_and(|watch| !watch.is_shared()) {
             queue::end(std::slice::from_ref(&self.id));
         }
     }

@@ -66,9 +66,7 @@ impl Poller {
         match order {
             Order::Watch(task) => self.tasks.push(*task),
             Order::Wish(id, wish) => {
-                for task in self.tasks.iter_mut().filter(|task| task.id == id) {
-                    task.wish = task.wish.max(Some(wish));
-                }
+                self.tasks.iter_mut().filter(|task| task.id == id).for_each(|task| task.hear_wish(wish));
                 // A person waits for it.
                 self.looked = None;
             }
@@ -125,5 +123,5 @@ fn forget(finished: &[(Task, Said)]) {
         finished.iter().filter(|(task, _)| which(task)).map(|(task, _)| task.id.clone()).collect()
     };
     queue::end(&ids(&|task| task.wish.is_some()));
-    queue::withdraw(&ids(&|task| task.wish.is_none() && task.waits()));
+    queue::withdraw(&ids(&|task| task.wish.is_none() && !task.left && task.waits()));
 }

@@ -15,6 +15,7 @@ use super::needs::{EARLY, SlurmNeeds};
 use super::queue::{self, Phase, Row};
 use super::submission::Found;
 use super::tail::{Tail, last_lines};
+use super::watch::Watch;
 use crate::{Report, Said, Sink};
 
 /// What a run wants of a job that it no longer wants to go on.
@@ -34,9 +35,12 @@ pub(crate) struct Task {
     tail: Tail,
     log: PathBuf,
     sink: Sink,
+    watch: Arc<Watch>,
     /// How it ended, for people; set before the sink hears of the end.
     end: Arc<OnceLock<String>>,
     pub wish: Option<Wish>,
+    /// It goes on for others.
+    pub left: bool,
     last: Option<Said>,
     row: Option<Row>,
     /// Since when it looks as if it had ended.
@@ -50,14 +54,40 @@ pub(crate) struct Begin {
     pub before: Option<Receipt>,
     pub needs: SlurmNeeds,
     pub sink: Sink,
+    pub watch: Arc<Watch>,
     pub end: Arc<OnceLock<String>>,
 }
 
 impl Task {
     pub fn new(begin: Begin) -> Task {
-        let Begin { found, key, before, needs, sink, end } = begin;
+        let Begin { found, key, before, needs, sink, watch, end } = begin;
         let (tail, log) = (Tail::new(found.events), found.log);
-        Task { id: found.id, key, before, needs, tail, log, sink, end, wish: None, last: None, row: None, over: None }
+        Task {
+            id: found.id,
+            key,
+            before,
+            needs,
+            tail,
+            log,
+            sink,
+            watch,
+            end,
+            wish: None,
+            left: false,
+            last: None,
+            row: None,
+            over: None,
+        }
+    }
+
+    /// Takes note of what the run wants. A job that others wait for is left to them.
+    pub fn hear_wish(&mut self, wish: Wish) {
+        self.left = self.left || self.watch.is_shared();
+        if self.left {
+            self.tell(Level::Info, format!("Slurm job {} goes on: another run waits for it", self.id));
+        } else {
+            self.wish = self.wish.max(Some(wish));
+        }
     }
 
     /// Passes on what the worker said. After a requeue it begins anew, and its last words were not the last.
@@ -85,11 +115,16 @@ impl Task {
 
     /// The last words on it, once there are some. `grace`: how long an end must last to be believed.
     pub fn verdict(&self, store: &Store, grace: Duration) -> Option<Said> {
-        let made = || store.receipt(&self.key).ok().flatten().filter(|now| Some(now) != self.before.as_ref()).is_some();
+        if self.left {
+            return Some(Said::Cancelled);
+        }
+        let receipt = || store.receipt(&self.key).ok().flatten();
+        let made = || receipt().is_some_and(|now| Some(now) != self.before);
         let lasting = self.over.is_some_and(|since| since.elapsed() >= grace);
         match &self.last {
             // What a node has published may be seen here a little later.
             Some(Said::Ran) => (lasting || made()).then_some(Said::Ran),
+            Some(Said::Found) => (lasting || receipt().is_some()).then_some(Said::Found),
             Some(Said::Cancelled) if self.wish.is_some() => Some(Said::Cancelled),
             Some(Said::Cancelled) | None if made() => Some(if self.waits() { Said::Found } else { Said::Ran }),
             None if self.wish.is_some() && self.over.is_some() => Some(Said::Cancelled),
@@ -194,4 +229,86 @@ fn limit(row: &Row) -> String {
 fn minutes(limit: Duration) -> String {
     let minutes = limit.as_secs().div_ceil(60);
     if minutes.is_multiple_of(60) { format!("{} h", minutes / 60) } else { format!("{minutes} min") }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::fs;
+
+    use super::*;
+
+    /// What comes out for a job that the queue shows in `state`, whose worker has written `words`, after a grace that
+    /// is over or not.
+    fn verdict(state: &str, words: &str, wish: Option<Wish>, grace: Duration) -> Option<Said> {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store")).unwrap();
+        let [events, log] = ["events", "log"].map(|name| dir.path().join(name));
+        fs::write(&events, words).unwrap();
+        fs::write(&log, "the end\n").unwrap();
+        let mut task = Task::new(Begin {
+            found: Found { id: "0".into(), events, log },
+            key: Digest::of("x"),
+            before: None,
+            needs: SlurmNeeds { memory: Some(1 << 30), ..SlurmNeeds::default() },
+            sink: Box::new(|_| ()),
+            watch: Arc::new(Watch::new(&dir.path().join("log"))),
+            end: Arc::default(),
+        });
+        task.wish = wish;
+        task.listen();
+        task.see(Some(&row(state)));
+        task.verdict(&store, grace)
+    }
+
+    fn row(state: &str) -> Row {
+        Row {
+            id: "0".into(),
+            state: state.into(),
+            reason: "None".into(),
+            used: Some(Duration::from_secs(36_000)),
+            limit: Some(Duration::from_secs(86_400)),
+            node: "n1".into(),
+            name: String::new(),
+            comment: String::new(),
+            script: PathBuf::new(),
+        }
+    }
+
+    const CANCELLED: &str = "{\"said\":\"cancelled\"}\n";
+
+    #[test]
+    fn an_end_without_a_word_is_a_failure_with_a_remedy_once_it_has_lasted() {
+        for (state, words, part) in [
+            ("OUT_OF_MEMORY", "", "(1024 MiB): raise `needs.memory`"),
+            ("TIMEOUT", "", "its time limit of 24 h: raise `timeout`, or run again to go on from its last checkpoint"),
+            ("NODE_FAIL", "", "its node failed"),
+            ("PREEMPTED", CANCELLED, "it was preempted, and this cluster does not requeue it: it wrote a checkpoint"),
+            ("CANCELLED", "", "with `scancel`"),
+            ("COMPLETED", CANCELLED, "somebody asked it to stop"),
+            ("FAILED", "", "its worker died (FAILED"),
+        ] {
+            assert_eq!(verdict(state, words, None, Duration::MAX), None, "{state}");
+            let Some(Said::Failed(message)) = verdict(state, words, None, Duration::ZERO) else { panic!("{state}") };
+            assert!(message.contains(part) && message.ends_with("its log ends with:\nthe end"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_waits_or_runs_has_not_ended_whatever_it_said_before() {
+        for state in ["PENDING", "RUNNING", "COMPLETING", "SUSPENDED", "REQUEUED"] {
+            assert_eq!(verdict(state, CANCELLED, None, Duration::ZERO), None, "{state}");
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for_is_believed_at_once() {
+        let asked = |state, words, wish| verdict(state, words, Some(wish), Duration::MAX);
+        assert_eq!(asked("RUNNING", CANCELLED, Wish::Checkpoint), Some(Said::Cancelled));
+        assert_eq!(asked("CANCELLED", "", Wish::Checkpoint), Some(Said::Cancelled));
+        assert_eq!(asked("COMPLETING", "", Wish::Checkpoint), None);
+        assert_eq!(asked("COMPLETING", "", Wish::End), Some(Said::Cancelled));
+        let failed = verdict("RUNNING", "{\"said\":\"failed\",\"what\":\"no\"}\n", None, Duration::MAX);
+        assert_eq!(failed, Some(Said::Failed("no".into())));
+    }
 }

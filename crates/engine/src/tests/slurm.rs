@@ -1,7 +1,8 @@
 //! The `slurm` executor against Slurm itself: each test has a cluster of one node of its own.
 //!
 //! Runner and worker are `examples/toy_runner.rs`. Where Slurm is not installed, or the tests are not run as root, they
-//! say that they passed it over, unless `GAZAL_REQUIRE` names `slurm`.
+//! say that they passed it over, unless `GAZAL_REQUIRE` names `slurm`. Cargo builds examples when all tests are run; to
+//! run some of them, `cargo build -p gazal-engine --examples` first.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -380,6 +381,25 @@ fn two_runners_at_once_submit_once() {
     for runner in &mut runners {
         let state = runner.outcome("a").0;
         assert!(["ran", "hit"].contains(&state.as_str()), "{state}");
+    }
+    assert_eq!((cluster.executions(), cluster.states().len()), (1, 1));
+}
+
+#[test]
+fn a_run_that_is_stopped_leaves_a_job_to_others_that_wait_for_it() {
+    let Some(cluster) = Cluster::start() else { return };
+    let command = format!("until [ -e {0}/go ]; do sleep 0.1; done", cluster.dir.path().display());
+    let mut runners = [(); 2].map(|()| {
+        let mut runner = cluster.run(&exec(&cluster, &command));
+        runner.hear_message("Slurm job");
+        runner
+    });
+    for (runner, outcome) in runners.iter_mut().zip(["interrupted", "ran"]) {
+        if outcome == "interrupted" {
+            runner.stop();
+        }
+        assert_eq!(runner.outcome("a").0, outcome);
+        fs::write(cluster.path("go"), "").unwrap();
     }
     assert_eq!((cluster.executions(), cluster.states().len()), (1, 1));
 }
