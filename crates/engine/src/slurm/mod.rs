@@ -86,8 +86,11 @@ impl SlurmLauncher {
         locked.map_err(EngineError::io(&path))
     }
 
-    /// How many tasks an array may have.
-    fn max_array(&self) -> Result<usize, Refusal> {
+    /// How many of `count` actions one submission may hold.
+    fn max_array(&self, count: usize) -> Result<usize, Refusal> {
+        if count <= 1 {
+            return Ok(1);
+        }
         if let Some(size) = self.max_array.get() {
             return Ok(*size);
         }
@@ -98,8 +101,9 @@ impl SlurmLauncher {
     /// Finds or submits a job for each; what Slurm refuses, it refuses for all that were to be submitted together.
     fn place(&self, launches: &[Launch]) -> Result<Vec<Result<Found, String>>, EngineError> {
         let lock = self.lock()?;
-        let rows = match queue::jobs() {
-            Ok(rows) => rows,
+        let asked = queue::jobs().and_then(|rows| Ok((rows, self.max_array(launches.len())?)));
+        let (rows, most) = match asked {
+            Ok(asked) => asked,
             Err(refusal) => return Ok(launches.iter().map(|_| Err(refusal.to_string())).collect()),
         };
         let finder = Finder::new(self.store.root(), &rows);
@@ -112,28 +116,11 @@ impl SlurmLauncher {
             placed.push(found.map(Ok));
         }
         let missing: Vec<usize> = (0..launches.len()).filter(|&index| placed[index].is_none()).collect();
-        for group in self.groups(launches, &missing) {
+        for group in groups(launches, &missing, most) {
             let jobs = self.submit(&group.iter().map(|&index| &launches[index]).collect::<Vec<_>>(), &lock)?;
             group.iter().zip(jobs).for_each(|(&index, job)| placed[index] = Some(job));
         }
         Ok(placed.into_iter().flatten().collect())
-    }
-
-    /// What can be one array: equal needs, and no more tasks than the cluster allows.
-    fn groups(&self, launches: &[Launch], missing: &[usize]) -> Vec<Vec<usize>> {
-        let most = if missing.len() > 1 { self.max_array().unwrap_or(1) } else { 1 };
-        let mut groups: Vec<Vec<usize>> = Vec::new();
-        for &index in missing {
-            let fits = |group: &&mut Vec<usize>| {
-                let (first, one) = (&launches[group[0]].request, &launches[index].request);
-                group.len() < most && first.slurm == one.slurm && first.base == one.base
-            };
-            match groups.iter_mut().find(fits) {
-                Some(group) => group.push(index),
-                None => groups.push(vec![index]),
-            }
-        }
-        groups
     }
 
     fn submit(&self, launches: &[&Launch], lock: &File) -> Result<Vec<Result<Found, String>>, EngineError> {
@@ -147,16 +134,16 @@ impl SlurmLauncher {
         let needs = requests[0].slurm.clone().unwrap_or_default();
         match submission.submit(&requests, &needs, Stdio::from(held)) {
             Ok(found) => Ok(found.into_iter().map(Ok).collect()),
-            Err(refusal) => self.look_again(&requests, &refusal),
+            Err(refusal) => Ok(self.look_again(&requests, &refusal)),
         }
     }
 
     /// An `sbatch` that gave up waiting for an answer may have submitted all the same.
-    fn look_again(&self, requests: &[&Request], refusal: &Refusal) -> Result<Vec<Result<Found, String>>, EngineError> {
+    fn look_again(&self, requests: &[&Request], refusal: &Refusal) -> Vec<Result<Found, String>> {
         let rows = queue::jobs().unwrap_or_default();
         let finder = Finder::new(self.store.root(), &rows);
         let find = |request: &&Request| finder.find(&request.manifest.key()).ok_or_else(|| refusal.to_string());
-        Ok(requests.iter().map(find).collect())
+        requests.iter().map(find).collect()
     }
 
     /// `before`: the receipt that was there before the job was looked for, which is not of its making.
@@ -194,6 +181,22 @@ impl Launcher for SlurmLauncher {
         let all = launches.into_iter().zip(before).zip(placed);
         Ok(all.map(|((launch, before), found)| self.watch(launch, before, found)).collect())
     }
+}
+
+/// What can be one array: equal needs, and no more tasks than the cluster allows.
+fn groups(launches: &[Launch], missing: &[usize], most: usize) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for &index in missing {
+        let fits = |group: &&mut Vec<usize>| {
+            let (first, one) = (&launches[group[0]].request, &launches[index].request);
+            group.len() < most && first.slurm == one.slurm && first.base == one.base
+        };
+        match groups.iter_mut().find(fits) {
+            Some(group) => group.push(index),
+            None => groups.push(vec![index]),
+        }
+    }
+    groups
 }
 
 /// What Slurm does not take fails its stage, and no other.

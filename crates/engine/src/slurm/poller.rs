@@ -1,5 +1,6 @@
 //! The one thread that watches all jobs of a launcher, and the only owner of what is known of them.
 
+use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -103,8 +104,9 @@ impl Poller {
 
     fn see(&mut self, rows: &[Row]) {
         self.mute = false;
+        let by_id: HashMap<&str, &Row> = rows.iter().map(|row| (row.id.as_str(), row)).collect();
         for task in &mut self.tasks {
-            task.see(rows.iter().find(|row| row.id == task.id));
+            task.see(by_id.get(task.id.as_str()).copied());
         }
     }
 

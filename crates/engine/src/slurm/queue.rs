@@ -158,13 +158,16 @@ where
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(Refusal::Refused(program, complaint(&output))) }
 }
 
+/// Where Slurm is, and who asks.
+const KEPT: [&str; 2] = ["SLURM_CONF", "SLURM_JWT"];
+
 /// A runner may itself be a job: what Slurm told that one (its number, its place in an array, its memory) is not for
 /// the jobs that it submits. Settings of the commands would change what is read here.
 fn forget_surroundings(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         let is_setting = ["SLURM_", "SQUEUE_", "SCANCEL_"].iter().any(|prefix| text.starts_with(prefix));
-        if is_setting && text != "SLURM_CONF" {
+        if is_setting && !KEPT.contains(&text.as_ref()) {
             command.env_remove(&name);
         }
     }

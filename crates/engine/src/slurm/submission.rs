@@ -5,6 +5,7 @@
 //! all of them as its comment, and the path of its script leads to the folder: so a runner finds the jobs of one that
 //! died, although it noted nothing.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -105,54 +106,38 @@ impl Submission {
     }
 }
 
-/// Finds the jobs that do some actions already, whoever submitted them.
-pub(crate) struct Finder<'a> {
-    /// Below it lie the folders of this store's submissions.
-    runs: PathBuf,
-    rows: &'a [Row],
-    /// Keys of arrays, by their folders.
-    arrays: Vec<(PathBuf, Vec<Digest>)>,
+/// The jobs that do some actions already, whoever submitted them.
+pub(crate) struct Finder {
+    by_key: HashMap<Digest, (Phase, Found)>,
 }
 
-impl Finder<'_> {
-    pub fn new<'a>(store: &Path, rows: &'a [Row]) -> Finder<'a> {
+impl Finder {
+    /// Of jobs of other stores nothing is known here: the same action for another store is other work.
+    pub fn new(store: &Path, rows: &[Row]) -> Finder {
         let runs = resolved(&store.join("runs"));
-        let mut finder = Finder { runs, rows, arrays: Vec::new() };
-        for row in rows.iter().filter(|row| row.id.contains('_')) {
-            let Some(folder) = finder.folder(row) else { continue };
-            if !finder.arrays.iter().any(|(known, _)| *known == folder) {
-                let keys = read_keys(&folder).filter(|keys| identity(keys).1 == row.comment);
-                finder.arrays.push((folder, keys.unwrap_or_default()));
+        let mut folders: HashMap<&Path, (String, Vec<Digest>)> = HashMap::new();
+        let mut by_key = HashMap::new();
+        for row in rows.iter().filter(|row| row.phase() != Phase::Over) {
+            let Some(folder) = row.script.parent() else { continue };
+            let (comment, keys) = folders.entry(folder).or_insert_with(|| {
+                let is_ours = row.script.ends_with(SCRIPT) && resolved(folder).starts_with(&runs);
+                let keys = is_ours.then(|| read_keys(folder)).flatten().unwrap_or_default();
+                (identity(&keys).1, keys)
+            });
+            let task: Option<usize> = row.id.split_once('_').map_or(Some(0), |(_, task)| task.parse().ok());
+            let Some((task, key)) = task.and_then(|task| Some((task, *keys.get(task)?))) else { continue };
+            if *comment == row.comment {
+                by_key.insert(key, (row.phase(), found(folder, row.id.clone(), task)));
             }
         }
-        finder
+        Finder { by_key }
     }
 
     /// The job that does the action `key`, unless it is about to end.
     pub fn find(&self, key: &Digest) -> Option<Found> {
-        self.rows.iter().filter(|row| row.phase() != Phase::Over).find_map(|row| {
-            let folder = self.folder(row)?;
-            let task = match row.id.split_once('_') {
-                Some((_, task)) => self.task_of(&folder, task, key)?,
-                None => (row.comment == key.hex()).then_some(0)?,
-            };
-            let found = found(&folder, row.id.clone(), task);
-            let leaving = row.phase() == Phase::Runs && last_word(&found.events).is_some();
-            (!leaving).then_some(found)
-        })
-    }
-
-    /// The number of an array's task, if it does the action.
-    fn task_of(&self, folder: &Path, task: &str, key: &Digest) -> Option<usize> {
-        let task: usize = task.parse().ok()?;
-        let (_, keys) = self.arrays.iter().find(|(known, _)| known == folder)?;
-        (keys.get(task) == Some(key)).then_some(task)
-    }
-
-    /// The folder of a job of this store: the same action for another store is other work.
-    fn folder(&self, row: &Row) -> Option<PathBuf> {
-        let folder = row.script.parent()?;
-        (row.script.file_name()? == SCRIPT && resolved(folder).starts_with(&self.runs)).then(|| folder.to_path_buf())
+        let (phase, found) = self.by_key.get(key)?;
+        let is_leaving = *phase == Phase::Runs && last_word(&found.events).is_some();
+        (!is_leaving).then(|| found.clone())
     }
 }
 

@@ -43,8 +43,8 @@ pub(crate) struct Task {
     pub left: bool,
     last: Option<Said>,
     row: Option<Row>,
-    /// Since when it looks as if it had ended.
-    over: Option<Instant>,
+    /// When the queue first and last showed it as if it had ended, without a sign of life between.
+    over: Option<(Instant, Instant)>,
 }
 
 /// What a task is made of.
@@ -105,7 +105,8 @@ impl Task {
     /// Takes note of what the queue shows of it.
     pub fn see(&mut self, row: Option<&Row>) {
         let is_over = row.is_none_or(|row| row.phase() == Phase::Over);
-        self.over = if is_over { self.over.or_else(|| Some(Instant::now())) } else { None };
+        let now = Instant::now();
+        self.over = is_over.then(|| (self.over.map_or(now, |(first, _)| first), now));
         let Some(row) = row else { return };
         if let Some((level, text)) = news(self.row.as_ref(), row) {
             self.tell(level, text);
@@ -120,7 +121,7 @@ impl Task {
         }
         let receipt = || store.receipt(&self.key).ok().flatten();
         let made = || receipt().is_some_and(|now| Some(now) != self.before);
-        let lasting = self.over.is_some_and(|since| since.elapsed() >= grace);
+        let lasting = self.over.is_some_and(|(first, last)| last - first >= grace);
         match &self.last {
             // What a node has published may be seen here a little later.
             Some(Said::Ran) => (lasting || made()).then_some(Said::Ran),
