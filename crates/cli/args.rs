@@ -79,7 +79,7 @@ pub(crate) enum Verb {
     /// Print the manual page.
     Man,
     #[command(hide = true)]
-    Worker,
+    Worker(WorkerArgs),
     #[command(hide = true)]
     Probe { backend: String },
 }
@@ -134,6 +134,18 @@ pub(crate) struct PlanArgs {
     /// Nothing but the named stages: what they need must be there.
     #[arg(long)]
     pub single: bool,
+}
+
+/// What a job of a cluster is started with; a local worker hears its requests on standard input.
+#[derive(Debug, clap::Args)]
+pub(crate) struct WorkerArgs {
+    #[arg(long, value_name = "FILE", requires = "events")]
+    pub request: Option<PathBuf>,
+    /// The line of the request in its file.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub line: usize,
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

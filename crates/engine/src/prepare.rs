@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::paths::{self, PathError};
 use crate::protocol::{Request, Wanted};
-use crate::{Compute, EngineError, FORMAT, Manifest, Mistake, Options, canonical_json};
+use crate::{Compute, EngineError, FORMAT, Manifest, Mistake, Options, SlurmNeeds, canonical_json};
 
 /// A stage whose manifest lacks nothing but inputs.
 pub(crate) struct Prepared {
@@ -221,6 +221,7 @@ impl Known<'_> {
             log: Default::default(),
             service,
             force: false,
+            slurm: SlurmNeeds::of(stage, stage.policy.timeout),
         })
     }
 

@@ -10,6 +10,7 @@
 mod check;
 mod condition;
 mod diagnostic;
+mod executor;
 mod keys;
 mod matrix;
 mod merge;
@@ -38,6 +39,7 @@ use gazal_stage_api::Kinds;
 
 pub use condition::{Bound, Comparison, Condition, Metric};
 pub use diagnostic::{Diagnostic, Origin, Severity};
+pub use executor::{Executor, SlurmOptions};
 pub use merge::Overrides;
 pub use pipeline::{Input, OutputRef, Pipeline, Stage};
 pub use places::Places;

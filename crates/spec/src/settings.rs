@@ -106,7 +106,9 @@ pub(crate) fn scalar<T>(
         Data::Array(_) | Data::Table(_) => None,
     };
     if read.is_none() {
-        let names = ["wgpu", "cuda", "cpu", "auto", "f32", "bf16"].into_iter().filter(|name| must.contains(name));
+        let names = ["wgpu", "cuda", "cpu", "auto", "f32", "bf16", "local", "slurm"]
+            .into_iter()
+            .filter(|name| must.contains(name));
         let help = node.as_str().and_then(|text| did_you_mean(text, names));
         report.error(&node.origin, must).help(help);
     }
