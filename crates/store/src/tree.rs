@@ -1,5 +1,6 @@
 //! Trees: a folder as a list of names and blobs, itself stored as a blob.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
@@ -136,9 +137,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`] where its manifest is gone or altered.
     pub fn tree(&self, artifact: &Artifact) -> Result<Tree, StoreError> {
-        let bytes = self.read_blob(&artifact.bytes)?;
-        let path = self.blob_path(&artifact.bytes);
-        Tree::decode(&bytes).map_err(|why| within(&path)(io::Error::new(ErrorKind::InvalidData, why)))
+        self.read_tree(&artifact.bytes).map(|(tree, _)| tree)
+    }
+
+    /// The tree with this digest, and the size of its manifest in bytes.
+    pub(crate) fn read_tree(&self, digest: &Digest) -> Result<(Tree, u64), StoreError> {
+        let bytes = self.read_blob(digest)?;
+        let path = self.blob_path(digest);
+        let tree = Tree::decode(&bytes).map_err(|why| within(&path)(io::Error::new(ErrorKind::InvalidData, why)))?;
+        Ok((tree, bytes.len() as u64))
     }
 
     /// Whether every blob of the artifact is there. Cheap: files are judged by their metadata, and hashed only if
@@ -150,6 +157,18 @@ impl Store {
     /// Like [`Store::has`], but says which blob is lost, or what keeps the store from being read.
     pub fn check(&self, artifact: &Artifact) -> Result<(), StoreError> {
         self.tree(artifact)?.files().try_for_each(|(digest, size)| self.expect_blob(&digest, size))
+    }
+
+    /// All blobs, with their sizes in bytes, that must be there for the artifact: the manifest of its tree first, then
+    /// what its files consist of, in order and each once.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where the manifest is gone or altered; whether the others are there is not looked at.
+    pub fn closure(&self, artifact: &Artifact) -> Result<Vec<(Digest, u64)>, StoreError> {
+        let (tree, size) = self.read_tree(&artifact.bytes)?;
+        let mut seen = BTreeSet::new();
+        let all = std::iter::once((artifact.bytes, size)).chain(tree.files());
+        Ok(all.filter(|(digest, _)| seen.insert(*digest)).collect())
     }
 
     /// Like [`Store::check`], with `false` for lost blobs.
