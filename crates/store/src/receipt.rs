@@ -44,20 +44,6 @@ pub struct Output {
 }
 
 impl Store {
-    /// The receipt of an action if all that it made is there: then the action need not run.
-    ///
-    /// # Errors
-    /// Never for lost or damaged blobs and receipts, which are misses; only where the store cannot be read.
-    pub fn hit(&self, key: &Digest) -> Result<Option<Receipt>, StoreError> {
-        let Some(receipt) = self.receipt(key)? else { return Ok(None) };
-        for output in receipt.outputs.values() {
-            if !self.is_whole(&output.artifact)? {
-                return Ok(None);
-            }
-        }
-        Ok(Some(receipt))
-    }
-
     /// The receipt of an action, whether or not its outputs are still there.
     pub fn receipt(&self, key: &Digest) -> Result<Option<Receipt>, StoreError> {
         let path = self.sharded("receipts", key);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::blob::{Unsynced, absorb_damage};
+use crate::blob::Unsynced;
 use crate::error::within;
 use crate::walk::{Found, Leaving, What, stays_inside, walk};
 use crate::{Digest, Store, StoreError};
@@ -165,15 +165,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`] where the manifest is gone or altered; whether the others are there is not looked at.
     pub fn closure(&self, artifact: &Artifact) -> Result<Vec<(Digest, u64)>, StoreError> {
+        self.needs(artifact)
+    }
+
+    /// The manifest of the artifact's tree and its files, with their sizes in bytes, each once.
+    pub(crate) fn needs(&self, artifact: &Artifact) -> Result<Vec<(Digest, u64)>, StoreError> {
         let (tree, size) = self.read_tree(&artifact.bytes)?;
         let mut seen = BTreeSet::new();
         let all = std::iter::once((artifact.bytes, size)).chain(tree.files());
         Ok(all.filter(|(digest, _)| seen.insert(*digest)).collect())
-    }
-
-    /// Like [`Store::check`], with `false` for lost blobs.
-    pub(crate) fn is_whole(&self, artifact: &Artifact) -> Result<bool, StoreError> {
-        absorb_damage(self.check(artifact))
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod damage;
+mod hits;
 mod receipts;
 mod sharing;
 mod stats;
