@@ -57,6 +57,7 @@ impl Store {
     pub(crate) fn put_file(&self, source: &Path, unsynced: &mut Unsynced) -> Result<(Digest, u64), StoreError> {
         let (digest, size) =
             open(source).and_then(|(mut file, hint)| hash::digest(&mut file, hint)).map_err(outside(source))?;
+        self.hold(&[digest])?;
         if self.intact(&digest, size)? {
             unsynced.note(&self.blob_path(&digest));
             return Ok((digest, size));
@@ -73,6 +74,7 @@ impl Store {
 
     pub(crate) fn put_bytes(&self, bytes: &[u8], unsynced: &mut Unsynced) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
+        self.hold(&[digest])?;
         if self.intact(&digest, bytes.len() as u64)? {
             unsynced.note(&self.blob_path(&digest));
             return Ok(digest);
@@ -84,6 +86,8 @@ impl Store {
     }
 
     fn publish_blob(&self, draft: Draft, digest: &Digest, unsynced: &mut Unsynced) -> Result<(), StoreError> {
+        // A file that changed while it was read has another digest than the one that is held.
+        self.hold(&[*digest])?;
         seal(&draft.file, 0o444).map_err(within(draft.path()))?;
         let place = self.blob_path(digest);
         folder::make_parent(&place).and_then(|()| draft.name(&place)).map_err(within(&place))?;

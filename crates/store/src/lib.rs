@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | `blobs/` | immutable bytes: files of artifacts and the manifests of trees | blake3 of the bytes |
 //! | `receipts/` | what an action made, and out of what | the action key |
+//! | `pins/` | which receipts stay in any case | a name of the user's |
 //! | `views/` | an artifact as a read-only folder, shared by all that read it | digest of its tree |
 //! | `wip/` | checkpoints of unfinished actions | the action key |
 //! | `memo/` | small answers worth keeping, outside any key | namespace, digest of the question |
@@ -26,16 +27,22 @@
 //!    [`StoreError::Damaged`]; the receipts that need them are no hits from then on, and the action runs again.
 
 mod blob;
+mod census;
 mod clock;
+mod collect;
 mod digest;
 mod durable;
 mod error;
+mod evict;
 mod folder;
+mod garbage;
 mod hash;
 mod hit;
 mod hits;
+mod holds;
 mod lock;
 mod memo;
+mod pins;
 mod receipt;
 mod runs;
 mod scratch;
@@ -50,6 +57,7 @@ mod walk;
 mod tests;
 
 pub use clock::rfc3339;
+pub use collect::{Collect, Collected, Evicted, Removed};
 pub use digest::{BadDigest, Digest};
 pub use error::{Fault, StoreError};
 pub use hit::Made;

@@ -59,7 +59,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`] where an output's blob is not in the store: blobs come before receipts.
     pub fn publish(&self, key: &Digest, receipt: &Receipt) -> Result<(), StoreError> {
-        receipt.outputs.values().try_for_each(|output| self.check(&output.artifact))?;
+        self.hold(&[*key])?;
+        receipt.outputs.values().try_for_each(|output| self.hold_and_check(&output.artifact))?;
         self.write(&self.sharded("receipts", key), &seal(key, receipt)?, Durable::Yes)
     }
 

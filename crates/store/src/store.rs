@@ -17,7 +17,7 @@ pub(crate) const FORMAT: u32 = 1;
 /// What the file `format` says before the number.
 const NAME: &str = "gazal-store ";
 
-const FOLDERS: [&str; 9] = ["blobs", "damaged", "locks", "memo", "receipts", "runs", "tmp", "views", "wip"];
+const FOLDERS: [&str; 10] = ["blobs", "damaged", "locks", "memo", "pins", "receipts", "runs", "tmp", "views", "wip"];
 
 /// A store; clones share it, and threads and processes may use it side by side.
 #[derive(Clone, Debug)]

@@ -159,6 +159,14 @@ impl Store {
         self.tree(artifact)?.files().try_for_each(|(digest, size)| self.expect_blob(&digest, size))
     }
 
+    /// Like [`Store::check`], of what is not collected from then on.
+    pub(crate) fn hold_and_check(&self, artifact: &Artifact) -> Result<(), StoreError> {
+        self.hold(&[artifact.bytes])?;
+        let closure = self.closure(artifact)?;
+        self.hold(&closure.iter().map(|(digest, _)| *digest).collect::<Vec<_>>())?;
+        closure.iter().try_for_each(|(digest, size)| self.expect_blob(digest, *size))
+    }
+
     /// All blobs, with their sizes in bytes, that must be there for the artifact: the manifest of its tree first, then
     /// what its files consist of, in order and each once.
     ///

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 use crate::blob::absorb_damage;
 use crate::error::within;
+use crate::holds::is_lock;
 use crate::{Digest, Fault, Store, StoreError, folder};
 
 /// Something that is not as it was stored.
@@ -42,7 +43,7 @@ pub struct Usage {
 pub struct Part {
     pub name: &'static str,
     pub files: u64,
-    /// The files' sizes; a view's links to blobs count as nothing.
+    /// The files' sizes; a view's links to blobs and what is noted in locks count as nothing.
     pub bytes: u64,
 }
 
@@ -98,10 +99,10 @@ impl Store {
 
     fn part(&self, name: &'static str) -> Result<Part, StoreError> {
         let (path, mut part) = (self.folder(name), Part { name, files: 0, bytes: 0 });
-        folder::each_file(&path, &mut |_, metadata| {
+        folder::each_file(&path, &mut |path, metadata| {
             part.files += 1;
-            let shared = name == "views" && metadata.nlink() > 1;
-            part.bytes += if shared { 0 } else { metadata.len() };
+            let passing = (name == "views" && metadata.nlink() > 1) || (name == "tmp" && is_lock(path));
+            part.bytes += if passing { 0 } else { metadata.len() };
         })
         .map_err(within(&path))?;
         Ok(part)

@@ -22,17 +22,20 @@ impl Store {
     /// The artifact as a read-only folder that all its readers share. It is made once, under `tmp/`, every blob
     /// verified, and renamed when it is whole; later calls look whether every file still bears its mark.
     ///
-    /// Files are links to the blobs, so a view costs no space.
+    /// Files are links to the blobs, so a view costs no space. It stays for as long as this store is open, whatever is
+    /// collected meanwhile.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] for a lost blob; then no view exists and the artifact has to be made again.
     pub fn view(&self, artifact: &Artifact) -> Result<PathBuf, StoreError> {
+        self.hold(&[artifact.bytes])?;
         let tree = self.tree(artifact)?;
         let place = self.folder("views").join(artifact.bytes.hex());
         let _lock = self.lock_named(&format!("view-{}", artifact.bytes))?;
         if stands(&place, &tree) {
             return Ok(place);
         }
+        self.hold_and_check(artifact)?;
         let draft = self.scratch()?;
         let files = |digest: &Digest, executable, path: &Path| match executable {
             true => self.copy_sealed(digest, path),

@@ -50,7 +50,7 @@ fn an_indexed_hit_reads_neither_receipt_nor_tree() {
     // An index that lies shows that it is asked.
     let (sealed, lie) = (1.25_f64.to_le_bytes(), 9.5_f64.to_le_bytes());
     let at = before.windows(8).position(|window| window == sealed).unwrap();
-    let mut bytes = before.clone();
+    let mut bytes = before;
     bytes[at..at + 8].copy_from_slice(&lie);
     let check = blake3::hash(&bytes[12..]);
     bytes[4..12].copy_from_slice(&check.as_bytes()[..8]);

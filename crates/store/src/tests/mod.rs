@@ -1,6 +1,7 @@
 //! The store as its users drive it, on real folders.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+mod collect;
 mod damage;
 mod hits;
 mod receipts;
