@@ -179,6 +179,7 @@ impl Store {
     fn discard(&self, what: &What, away: &mut Vec<PathBuf>) -> Result<bool, StoreError> {
         match what {
             What::Blob(digest) => remove_file(&self.blob_path(digest)),
+            What::Recipe(file) => remove_file(&self.sharded("recipes", file)),
             What::Receipt(key) => remove_file(&self.sharded("receipts", key)),
             What::Damaged(path) => remove_file(path),
             What::View(tree) => self.move_away(&self.folder("views").join(tree.hex()), away),

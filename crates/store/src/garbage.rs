@@ -23,6 +23,7 @@ pub(crate) enum What {
     Blob(Digest),
     View(Digest),
     Receipt(Digest),
+    Recipe(Digest),
     Wip(Digest),
     Damaged(PathBuf),
     Run(PathBuf),
@@ -34,6 +35,7 @@ impl What {
             What::Blob(_) => "blobs",
             What::View(_) => "views",
             What::Receipt(_) => "receipts",
+            What::Recipe(_) => "recipes",
             What::Wip(_) => "wip",
             What::Damaged(_) => "damaged",
             What::Run(_) => "runs",
@@ -43,7 +45,7 @@ impl What {
     /// What somebody may hold.
     pub(crate) fn digest(&self) -> Option<Digest> {
         match self {
-            What::Blob(digest) | What::View(digest) | What::Receipt(digest) => Some(*digest),
+            What::Blob(digest) | What::View(digest) | What::Receipt(digest) | What::Recipe(digest) => Some(*digest),
             What::Wip(_) | What::Damaged(_) | What::Run(_) => None,
         }
     }
@@ -66,6 +68,7 @@ impl Plan {
         if let Some(limit) = collect.max_size {
             planner.make_room(size.saturating_sub(limit), &mut plan)?;
         }
+        plan.waste.extend(planner.useless_recipes(&plan.waste)?);
         Ok(plan)
     }
 
@@ -144,6 +147,26 @@ impl Planner<'_> {
             !needed && !self.held.contains(&blob.digest) && self.collect.is_past(blob.changed, self.collect.grace)
         });
         loose.map(|(blob, _)| Waste { what: What::Blob(blob.digest), bytes: blob.size }).collect()
+    }
+
+    /// Recipes of files that can neither be read nor made, once the rest has gone.
+    fn useless_recipes(&self, waste: &[Waste]) -> Result<Vec<Waste>, StoreError> {
+        let going: HashSet<Digest> = waste
+            .iter()
+            .filter_map(|item| if let What::Blob(digest) = item.what { Some(digest) } else { None })
+            .collect();
+        let stays = |digest: &Digest| self.census.places.contains_key(digest) && !going.contains(digest);
+        let mut useless = Vec::new();
+        for file in self.store.named("recipes") {
+            let file = file?;
+            let parts = self.store.recipe(&file)?;
+            let useful = stays(&file) || parts.is_some_and(|recipe| recipe.parts.iter().all(|(part, _)| stays(part)));
+            if !useful && !self.held.contains(&file) {
+                let bytes = all_bytes(&self.store.sharded("recipes", &file))?;
+                useless.push(Waste { what: What::Recipe(file), bytes });
+            }
+        }
+        Ok(useless)
     }
 
     /// Checkpoints that nobody goes on from any more.

@@ -49,6 +49,14 @@ impl Store {
                 Err(error) => return Err(StoreError::within(path, error)),
             }
         }
+        // Somebody may have taken a file apart after it was held.
+        for file in self.named("recipes").into_iter().collect::<Result<Vec<_>, _>>()? {
+            if held.contains(&file)
+                && let Some(recipe) = self.recipe(&file)?
+            {
+                held.extend(recipe.parts.iter().map(|(part, _)| *part));
+            }
+        }
         Ok(held)
     }
 

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | `blobs/` | immutable bytes: files of artifacts and the manifests of trees | blake3 of the bytes |
 //! | `receipts/` | what an action made, and out of what | the action key |
+//! | `recipes/` | which blobs make a file that is not stored whole | digest of the file |
 //! | `pins/` | which receipts stay in any case | a name of the user's |
 //! | `views/` | an artifact as a read-only folder, shared by all that read it | digest of its tree |
 //! | `wip/` | checkpoints of unfinished actions | the action key |
@@ -44,7 +45,9 @@ mod lock;
 mod memo;
 mod pins;
 mod receipt;
+mod recipe;
 mod runs;
+mod safetensors;
 mod scratch;
 mod stat_cache;
 mod store;

@@ -118,6 +118,7 @@ fn unseal(key: &Digest, bytes: &[u8]) -> Option<Receipt> {
     (sealed == seal_of(key, body)).then(|| serde_json::from_slice(body).ok())?
 }
 
-fn seal_of(key: &Digest, body: &[u8]) -> Digest {
+/// Binds a text to the digest it is stored under.
+pub(crate) fn seal_of(key: &Digest, body: &[u8]) -> Digest {
     Digest::of([key.as_bytes().as_slice(), body].concat())
 }

@@ -17,7 +17,8 @@ pub(crate) const FORMAT: u32 = 1;
 /// What the file `format` says before the number.
 const NAME: &str = "gazal-store ";
 
-const FOLDERS: [&str; 10] = ["blobs", "damaged", "locks", "memo", "pins", "receipts", "runs", "tmp", "views", "wip"];
+const FOLDERS: [&str; 11] =
+    ["blobs", "damaged", "locks", "memo", "pins", "receipts", "recipes", "runs", "tmp", "views", "wip"];
 
 /// A store; clones share it, and threads and processes may use it side by side.
 #[derive(Clone, Debug)]

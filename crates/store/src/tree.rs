@@ -168,12 +168,32 @@ impl Store {
     }
 
     /// All blobs, with their sizes in bytes, that must be there for the artifact: the manifest of its tree first, then
-    /// what its files consist of, in order and each once.
+    /// what its files consist of, in order and each once. A split file is its parts, and its recipe besides.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] where the manifest is gone or altered; whether the others are there is not looked at.
     pub fn closure(&self, artifact: &Artifact) -> Result<Vec<(Digest, u64)>, StoreError> {
-        self.needs(artifact)
+        let (mut closure, mut seen) = (Vec::new(), BTreeSet::new());
+        for (digest, size) in self.needs(artifact)? {
+            match self.split(&digest)? {
+                Some(recipe) => closure.extend(recipe.parts),
+                None => closure.push((digest, size)),
+            }
+        }
+        closure.retain(|(digest, _)| seen.insert(*digest));
+        Ok(closure)
+    }
+
+    /// The files of an artifact that are stored as their parts: whoever copies its closure to another store has to give
+    /// that their recipes as well ([`Store::recipe_bytes`], [`Store::adopt_recipe`]), or the files themselves.
+    pub fn split_files(&self, artifact: &Artifact) -> Result<Vec<Digest>, StoreError> {
+        let mut files = Vec::new();
+        for (digest, _) in self.needs(artifact)? {
+            if self.split(&digest)?.is_some() {
+                files.push(digest);
+            }
+        }
+        Ok(files)
     }
 
     /// The manifest of the artifact's tree and its files, with their sizes in bytes, each once.

@@ -69,10 +69,23 @@ impl Store {
                 damage.push(Damage::Blob { digest });
             }
         }
+        for file in self.named("recipes") {
+            self.verify_recipe(file?, &mut damage)?;
+        }
         for key in self.named("receipts") {
             self.verify_receipt(key?, &mut damage)?;
         }
         Ok(damage)
+    }
+
+    /// Whether the parts of a split file make it. A recipe that lacks some says nothing: what needs it will.
+    fn verify_recipe(&self, file: Digest, damage: &mut Vec<Damage>) -> Result<(), StoreError> {
+        let Some(recipe) = self.split(&file)? else { return Ok(()) };
+        let there = absorb_damage(self.expect_split(&file, recipe.size()))?;
+        if there && !absorb_damage(self.check_blob(&file))? {
+            damage.push(Damage::Blob { digest: file });
+        }
+        Ok(())
     }
 
     fn verify_receipt(&self, key: Digest, damage: &mut Vec<Damage>) -> Result<(), StoreError> {
@@ -93,7 +106,7 @@ impl Store {
 
     /// How many files and bytes each part of the store has.
     pub fn usage(&self) -> Result<Usage, StoreError> {
-        let names = ["blobs", "damaged", "memo", "receipts", "runs", "tmp", "views", "wip"];
+        let names = ["blobs", "damaged", "memo", "pins", "receipts", "recipes", "runs", "tmp", "views", "wip"];
         Ok(Usage { parts: names.into_iter().map(|name| self.part(name)).collect::<Result<_, _>>()? })
     }
 

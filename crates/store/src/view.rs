@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,8 @@ impl Store {
     /// The artifact as a read-only folder that all its readers share. It is made once, under `tmp/`, every blob
     /// verified, and renamed when it is whole; later calls look whether every file still bears its mark.
     ///
-    /// Files are links to the blobs, so a view costs no space. It stays for as long as this store is open, whatever is
+    /// Files are links to the blobs, so a view costs no space, but for executable and split files, which are written
+    /// out. It stays for as long as this store is open, whatever is
     /// collected meanwhile.
     ///
     /// # Errors
@@ -38,7 +39,7 @@ impl Store {
         self.hold_and_check(artifact)?;
         let draft = self.scratch()?;
         let files = |digest: &Digest, executable, path: &Path| match executable {
-            true => self.copy_sealed(digest, path),
+            true => self.copy_sealed(digest, READ_ONLY, path),
             false => self.link_blob(digest, path),
         };
         build(&tree, draft.path(), StoreError::within, &files)?;
@@ -73,21 +74,23 @@ impl Store {
         done
     }
 
-    /// Verifies the blob and gives it one more name; copies it where the file system refuses that.
+    /// Verifies the blob and gives it one more name; copies it where the file system refuses that, and where there is no
+    /// such blob, but parts of which the file is made.
     fn link_blob(&self, digest: &Digest, path: &Path) -> Result<(), StoreError> {
-        self.check_blob(digest)?;
-        match fs::hard_link(self.blob_path(digest), path) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(StoreError::within(path, error)),
-            Err(_) => self.copy_sealed(digest, path),
+        if self.split(digest)?.is_none() {
+            self.check_blob(digest)?;
+            if fs::hard_link(self.blob_path(digest), path).is_ok() {
+                return Ok(());
+            }
         }
+        self.copy_sealed(digest, 0o444, path)
     }
 
-    /// A verified copy that is as read-only as a blob, and may be executed.
-    fn copy_sealed(&self, digest: &Digest, path: &Path) -> Result<(), StoreError> {
+    /// A verified copy that is as read-only as a blob.
+    fn copy_sealed(&self, digest: &Digest, mode: u32, path: &Path) -> Result<(), StoreError> {
         let mut file = File::create_new(path).map_err(within(path))?;
         self.stream_blob(digest, &mut file, path, StoreError::within)?;
-        seal(&file, READ_ONLY).map_err(within(path))
+        seal(&file, mode).map_err(within(path))
     }
 
     /// A verified copy outside the store.

@@ -5,6 +5,7 @@ mod collect;
 mod damage;
 mod hits;
 mod receipts;
+mod recipes;
 mod sharing;
 mod stats;
 mod trees;
