@@ -4,8 +4,8 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use crate::Digest;
 use crate::store::FORMAT;
+use crate::{Digest, Imported};
 
 /// Why the store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,9 @@ pub enum StoreError {
     /// A pin that cannot be read, so that nobody knows what it keeps.
     #[error("{}: this pin cannot be read: remove the file, and pin again what it was to keep", path.display())]
     Pin { path: PathBuf },
+    /// A bundle that is not whole.
+    #[error("the bundle is not whole: {why}; {} receipts were taken from it: get it anew for the others", imported.receipts.len())]
+    Bundle { why: String, imported: Imported },
     /// No run has this name.
     #[error("there is no run `{name}` in {}{hint}", path.display())]
     NoRun { path: PathBuf, name: String, hint: String },

@@ -28,6 +28,7 @@
 //!    [`StoreError::Damaged`]; the receipts that need them are no hits from then on, and the action runs again.
 
 mod blob;
+mod bundle;
 mod census;
 mod clock;
 mod collect;
@@ -59,6 +60,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub use bundle::Imported;
 pub use clock::rfc3339;
 pub use collect::{Collect, Collected, Evicted, Removed};
 pub use digest::{BadDigest, Digest};
@@ -70,4 +72,4 @@ pub use runs::RunDir;
 pub use scratch::Scratch;
 pub use store::Store;
 pub use tree::{Artifact, Entry, Node, Tree};
-pub use verify::{Damage, Part, Usage};
+pub use verify::{Damage, Part, Usage, Verify};

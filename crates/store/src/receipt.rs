@@ -111,7 +111,7 @@ fn seal(key: &Digest, receipt: &Receipt) -> Result<Vec<u8>, StoreError> {
     Ok(bytes)
 }
 
-fn unseal(key: &Digest, bytes: &[u8]) -> Option<Receipt> {
+pub(crate) fn unseal(key: &Digest, bytes: &[u8]) -> Option<Receipt> {
     let end = bytes.iter().position(|&byte| byte == b'\n')?;
     let (line, body) = (std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]);
     let sealed: Digest = line.parse().ok()?;

@@ -1,8 +1,8 @@
 //! Trees as folders again: shared and read-only (views), or a copy of the user's own (restore).
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::blob::{is_marked, seal};
 use crate::error::{Blame, outside, within};
 use crate::tree::{Entry, Node, Tree};
 use crate::walk::{Leaving, What, walk};
-use crate::{Artifact, Digest, Store, StoreError, folder};
+use crate::{Artifact, Digest, Store, StoreError, folder, hash};
 
 /// The mode of a view's folders, and of the files in it that are executable.
 const READ_ONLY: u32 = 0o555;
@@ -48,7 +48,7 @@ impl Store {
     }
 
     /// Copies the artifact into `dest`, which must be empty or not there. The copy is the user's own: writable, and
-    /// verified as it is made; nothing unverified appears under its name.
+    /// verified as it is made, by a reflink where the file system has them; nothing unverified appears under its name.
     ///
     /// # Errors
     /// [`StoreError::Occupied`]; [`StoreError::Damaged`] for a lost blob: then `dest` is as it was.
@@ -95,12 +95,31 @@ impl Store {
 
     /// A verified copy outside the store.
     fn copy_out(&self, digest: &Digest, executable: bool, path: &Path) -> Result<(), StoreError> {
-        let mut file = File::create_new(path).map_err(outside(path))?;
-        self.stream_blob(digest, &mut file, path, StoreError::outside)?;
+        let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(outside(path))?;
+        if !self.clone_out(digest, &mut file, path)? {
+            self.stream_blob(digest, &mut file, path, StoreError::outside)?;
+        }
         match executable {
             true => allow_execution(&file).map_err(outside(path)),
             false => Ok(()),
         }
+    }
+
+    /// Lets the empty file share the blob's bytes until one of the two is written (a reflink), and verifies what it then
+    /// has. `false` where the file system cannot, or the file is no blob: then it is still empty.
+    fn clone_out(&self, digest: &Digest, file: &mut File, path: &Path) -> Result<bool, StoreError> {
+        let Ok(blob) = File::open(self.blob_path(digest)) else { return Ok(false) };
+        if reflink_copy::reflink_file(&blob, file).is_err() {
+            return Ok(false);
+        }
+        let size = file.metadata().map_err(outside(path))?.len();
+        if hash::digest(file, size).map_err(outside(path))?.0 == *digest {
+            return Ok(true);
+        }
+        // The blob itself is damaged, unless it has been replaced meanwhile.
+        self.check_blob(digest)?;
+        file.set_len(0).and_then(|()| file.rewind()).map_err(outside(path))?;
+        Ok(false)
     }
 
     /// Moves a finished view to its place, and what was there away.

@@ -196,6 +196,24 @@ fn gaps_and_bytes_behind_the_last_tensor_come_back_and_tensors_that_repeat_lie_t
 }
 
 #[test]
+fn a_bundle_of_split_files_carries_each_tensor_once() {
+    let space = Space::new();
+    let base = Model::new(0);
+    let sft = base.but(&[3], 100);
+    let artifacts = [base.publish(&space, "base"), sft.publish(&space, "sft")];
+    let keys = [Digest::of("base"), Digest::of("sft")];
+    let (mut bundle, to) = (Vec::new(), Space::new());
+    space.store.export(&keys, &mut bundle).unwrap();
+    let imported = to.store.import(&mut bundle.as_slice()).unwrap();
+    assert_eq!((imported.receipts.len(), imported.bytes), (2, stored(&space)));
+    assert_eq!(imported.bytes, exact(&space, &[(&base, artifacts[0]), (&sft, artifacts[1])]));
+    for (artifact, name) in artifacts.iter().zip(["base", "sft"]) {
+        assert_readable(&to, artifact, &space.path(name), name);
+    }
+    assert!(to.store.verify().unwrap().is_empty());
+}
+
+#[test]
 fn a_rotten_tensor_is_damage_to_all_that_have_it_and_is_made_again_once() {
     let space = Space::new();
     let base = Model::new(0);
