@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use super::{Space, listing, receipt, rot};
@@ -255,4 +257,32 @@ fn a_recipe_that_does_not_make_its_file_is_damage() {
         fs::write(&path, broken).unwrap();
         assert!(space.reopen().hit(&Digest::of("base")).unwrap().is_none());
     }
+}
+
+/// Every model is taken apart or stored as parts while all that nothing refers to is removed again and again.
+#[test]
+fn models_that_are_split_beside_a_collection_stay_whole() {
+    let (space, done) = (Space::new(), AtomicBool::new(false));
+    let base = Model::new(0);
+    let models: Vec<Model> = (0..6).map(|i| base.but(&[i], 100 * (i + 1))).collect();
+    thread::scope(|scope| {
+        let publish = |at: usize| {
+            models[at].publish(&space, &format!("{at}"));
+        };
+        let writers = [0, 1, 2].map(|first| scope.spawn(move || [first, first + 3].into_iter().for_each(publish)));
+        let collector = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let collect = Collect { grace: Duration::ZERO, ..Collect::default() };
+                space.reopen().collect(&collect).unwrap();
+            }
+        });
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        done.store(true, Ordering::Relaxed);
+        collector.join().unwrap();
+    });
+    for at in 0..models.len() {
+        let receipt = space.reopen().hit(&Digest::of(format!("{at}"))).unwrap().unwrap();
+        assert_readable(&space, &receipt.outputs["out"].artifact, &space.path(&format!("{at}")), &format!("{at}"));
+    }
+    assert!(space.store.verify().unwrap().is_empty());
 }
