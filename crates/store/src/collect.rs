@@ -120,7 +120,8 @@ impl Store {
         Ok(Collected { evicted: plan.evicted, removed, size })
     }
 
-    /// Removes an action's receipt, checkpoints, and of its outputs what no other action needs.
+    /// Removes an action's receipt, its checkpoints unless it is running, and of its outputs what no other action needs
+    /// and nobody uses now.
     ///
     /// # Errors
     /// [`StoreError::Pinned`]; [`StoreError::NoReceipt`].
@@ -138,16 +139,17 @@ impl Store {
         };
         let removed = self.sweep(&self.waste_of(&census, action)?)?;
         let evicted = vec![Evicted { key: *key, seconds: action.seconds }];
-        self.clear_wip(key)?;
         Ok(Collected { evicted, removed, size })
     }
 
-    /// An action's receipt, and the views and blobs that no other receipt leads to. The receipt goes first.
+    /// An action's receipt and checkpoints, and the views and blobs that no other receipt leads to. The receipt goes
+    /// first.
     fn waste_of(&self, census: &Census, action: &Action) -> Result<Vec<Waste>, StoreError> {
         let others = || census.actions.iter().filter(|other| other.key != action.key);
         let trees: BTreeSet<Digest> = others().flat_map(|other| other.trees.iter().copied()).collect();
         let blobs: HashSet<usize> = others().flat_map(|other| other.blobs.iter().copied()).collect();
         let mut waste = vec![self.waste_receipt(action.key)];
+        waste.extend(self.waste_wip(action.key)?);
         for tree in action.trees.difference(&trees) {
             waste.extend(self.waste_view(*tree)?);
         }

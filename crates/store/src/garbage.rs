@@ -253,6 +253,13 @@ impl Store {
         Waste { what: What::Receipt(key), bytes }
     }
 
+    /// Checkpoints, if there are any.
+    pub(crate) fn waste_wip(&self, key: Digest) -> Result<Option<Waste>, StoreError> {
+        let path = self.folder("wip").join(key.hex());
+        let bytes = all_bytes(&path)?;
+        Ok(path.exists().then_some(Waste { what: What::Wip(key), bytes }))
+    }
+
     /// A view, if it stands, with the bytes that are its own.
     pub(crate) fn waste_view(&self, tree: Digest) -> Result<Option<Waste>, StoreError> {
         let path = self.folder("views").join(tree.hex());

@@ -17,8 +17,9 @@
 //! | `runs/` | logs and journals of runs | the time of their start |
 //! | `damaged/` | blobs whose bytes no longer match their name | the name they had |
 //! | `tmp/` | files that are being written; a folder per process, swept after its death | |
+//! | `stat-cache`, `hit-index` | what need not be read again; may be lost | |
 //!
-//! Three rules carry everything else:
+//! Four rules carry everything else:
 //! 1. **A name is given last.** Bytes are written under `tmp/`, synced, linked to their name, and the folder is
 //!    synced; a receipt comes after all its blobs. So whatever has a name is whole, after a crash too.
 //! 2. **A blob bears a mark**: its time of modification is a fixed instant. Any later write replaces the mark, so a
@@ -26,6 +27,8 @@
 //!    again before it is used.
 //! 3. **Damage is a miss.** Bytes that fail their digest are moved to `damaged/` and reported by
 //!    [`StoreError::Damaged`]; the receipts that need them are no hits from then on, and the action runs again.
+//! 4. **What is relied on is held.** Whoever puts, publishes or views writes down what it needs before it looks whether
+//!    that is there, and for as long as it lives a collection leaves it alone.
 
 mod blob;
 mod bundle;

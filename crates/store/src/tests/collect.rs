@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use super::{Space, listing, receipt, rot};
-use crate::{Artifact, Collect, Collected, Digest, Receipt, StoreError, folder};
+use crate::{Artifact, Collect, Collected, Digest, Receipt, Removed, StoreError, folder};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -149,10 +149,12 @@ fn pins_survive_are_listed_and_guard_from_removal() {
     let error = space.store.remove(&a).unwrap_err();
     assert!(matches!(error, StoreError::Pinned { .. }) && error.to_string().contains("`best`"), "{error}");
     space.store.pin("best", &b).unwrap();
+    fs::write(space.store.wip(&a).unwrap().join("step-10"), "state").unwrap();
     assert!(space.store.unpin("../日本 🦀").unwrap() && !space.store.unpin("../日本 🦀").unwrap());
 
     let removed = space.reopen().remove(&a).unwrap().removed;
     assert_eq!((removed["receipts"].count, removed["blobs"].count), (1, 2), "its tree and its file");
+    assert_eq!(removed["wip"], Removed { count: 1, bytes: 5 });
     assert!(space.store.receipt(&a).unwrap().is_none() && is_hit(&space, &b) && !space.blob("only a").exists());
     assert!(matches!(space.store.remove(&a), Err(StoreError::NoReceipt { .. })));
 
