@@ -145,6 +145,12 @@ impl Ord for Worth {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
+    use proptest::collection::{btree_set, vec};
+    use proptest::prelude::*;
+
     use super::*;
 
     fn claim(seconds: f64, blobs: &[usize]) -> Claim {
@@ -178,6 +184,37 @@ mod tests {
     fn those_that_share_everything_go_together_at_last() {
         let claims = [claim(5.0, &[0]), claim(3.0, &[0]), claim(100.0, &[1])];
         assert_eq!(choose(&claims, &[1000, 1], &[false; 2], 1000), [2, 1, 0]);
+    }
+
+    /// What is left needs, counted anew from the claims that are left.
+    fn freed(claims: &[Claim], sizes: &[u64], held: &[bool], chosen: &[usize]) -> u64 {
+        let left = (0..claims.len()).filter(|index| !chosen.contains(index));
+        let needed: Vec<usize> = left.flat_map(|index| claims[index].blobs.clone()).collect();
+        let gone = |blob: &usize| chosen.iter().any(|&index| claims[index].blobs.contains(blob));
+        (0..sizes.len()).filter(|blob| gone(blob) && !needed.contains(blob) && !held[*blob]).map(|b| sizes[b]).sum()
+    }
+
+    proptest! {
+        #[test]
+        fn enough_goes_where_it_can_and_nothing_that_is_kept(
+            given in vec((0.0..10.0, btree_set(0..12_usize, 0..6), any::<bool>()), 0..10),
+            sizes in vec(0..100_u64, 12),
+            held in vec(any::<bool>(), 12),
+            excess in 0..600_u64,
+        ) {
+            let claim = |(seconds, blobs, kept): (f64, BTreeSet<usize>, bool)| {
+                Claim { seconds, blobs: blobs.into_iter().collect(), kept }
+            };
+            let claims: Vec<Claim> = given.into_iter().map(claim).collect();
+            let chosen = choose(&claims, &sizes, &held, excess);
+            prop_assert!(chosen.iter().all(|&index| !claims[index].kept));
+            prop_assert_eq!(chosen.iter().collect::<BTreeSet<_>>().len(), chosen.len());
+            let most: Vec<usize> = (0..claims.len()).filter(|&index| !claims[index].kept).collect();
+            let most = freed(&claims, &sizes, &held, &most);
+            prop_assert!(freed(&claims, &sizes, &held, &chosen) >= excess.min(most));
+            let before = chosen.split_last().map(|(_, rest)| freed(&claims, &sizes, &held, rest));
+            prop_assert!(before.is_none_or(|before| before < excess), "the last was needed");
+        }
     }
 
     #[test]

@@ -132,7 +132,11 @@ impl Store {
             return Ok(());
         }
         let path = self.sharded("recipes", file);
-        fs::rename(&path, self.folder("damaged").join(file.hex())).map_err(within(&path))?;
+        match fs::rename(&path, self.folder("damaged").join(file.hex())) {
+            // Another reader has seen it first.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            other => other.map_err(within(&path))?,
+        }
         Err(StoreError::Damaged { digest: *file, fault: Fault::Altered })
     }
 
