@@ -36,7 +36,7 @@ use clap::Parser;
 use gazal_engine::kinds::builtin;
 use gazal_stage_api::Kinds;
 
-use args::{Args, CacheVerb, RunsVerb, Verb, WorkerArgs};
+use args::{Args, RunsVerb, Verb, WorkerArgs};
 pub use devices::{DeviceReport, Devices};
 pub use failure::Exit;
 use failure::Failure;
@@ -110,8 +110,7 @@ impl App {
                 Ok(Exit::Done)
             }
             Verb::Init { folder } => init::init(folder, out),
-            Verb::Cache { verb: CacheVerb::Ls } => cache::list(args, out),
-            Verb::Cache { verb: CacheVerb::Verify } => cache::verify(args, out),
+            Verb::Cache { verb } => cache::cache(self, args, verb, out),
             Verb::Completions { shell } => complete::completions(*shell),
             Verb::Man => complete::manual(),
             Verb::Worker(verb) => self.work(verb),

@@ -153,6 +153,7 @@ fn request(index: usize, store: &Store, dir: &Path) -> Request {
         "paths": {},
         "base": dir,
         "threads": 1,
+        "log": "",
         "force": false,
         "slurm": { "options": { "at_once": 6, "extra": [] }, "cpus": 1, "gpus": 0, "memory": 100_000_000 },
     });

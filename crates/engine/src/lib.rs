@@ -51,7 +51,7 @@ pub use options::{Options, Requested};
 pub use paths::paths_of;
 pub use plan::plan;
 pub use plan::{Plan, PlanState, Planned};
-pub use prepare::{bare_manifest, produced};
+pub use prepare::bare_manifest;
 pub use protocol::{Request, Said};
 pub use record::{Header, Record, RunEvent, StageRecord, Summary, log_path, read_hits, read_record};
 pub use run::run;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use gazal_spec::{Executor, Pipeline, Stage};
 use gazal_stage_api::{Event, Level};
-use gazal_store::{Digest, Receipt};
+use gazal_store::{Digest, Made};
 
 use crate::history::History;
 use crate::metrics::Metrics;
@@ -337,16 +337,16 @@ impl<'a> Runner<'a> {
         if let Some((outcome, why)) = self.held_up(index) {
             return self.finish(index, outcome, why);
         }
-        if self.look.is_done(index) && self.look.receipts[index].is_some() && !self.forced[index] {
+        if self.look.is_done(index) && self.look.made[index].is_some() && !self.forced[index] {
             return self.hit(index);
         }
         let Some(draft) = self.known().draft(index) else { return Ok(()) };
         let key = draft.manifest.key();
         self.look.keys[index] = Some(key);
         if !self.forced[index]
-            && let Found::Hit(receipt) = lookup(&self.options.store, &key)?
+            && let Found::Hit(made) = lookup(&self.options.store, &key)?
         {
-            self.look.receipts[index] = Some(receipt);
+            self.look.made[index] = Some(made);
             return self.hit(index);
         }
         let ready = Ready { manifest: draft.manifest, tried: 0, after: None };
@@ -382,7 +382,7 @@ impl<'a> Runner<'a> {
     }
 
     fn metrics(&self) -> Metrics<'_> {
-        Metrics { store: &self.options.store, pipeline: self.pipeline, receipts: &self.look.receipts }
+        Metrics { store: &self.options.store, pipeline: self.pipeline, made: &self.look.made }
     }
 
     fn hit(&mut self, index: usize) -> Result<(), EngineError> {
@@ -423,8 +423,8 @@ impl<'a> Runner<'a> {
     fn recall(&mut self, index: usize) -> Result<bool, EngineError> {
         let mut lost = Vec::new();
         for from in self.needs(index) {
-            let Some(receipt) = &self.look.receipts[from] else { continue };
-            let artifacts = receipt.outputs.values().map(|output| output.artifact);
+            let Some(made) = &self.look.made[from] else { continue };
+            let artifacts = made.outputs.iter().map(|(_, output)| output.artifact);
             let gone = artifacts.filter(|artifact| !self.options.store.has(artifact));
             lost.extend(gone.map(|artifact| (from, artifact.bytes)));
         }
@@ -591,10 +591,10 @@ impl<'a> Runner<'a> {
     }
 
     fn made(&mut self, index: usize, key: &Digest, outcome: Outcome) -> Result<(), EngineError> {
-        let Some(receipt) = self.options.store.hit(key)? else {
+        let Some(made) = self.options.store.made(key)? else {
             return self.fail(index, "its result vanished from the store".into());
         };
-        self.look.receipts[index] = Some(receipt);
+        self.look.made[index] = Some(made);
         self.forced[index] = false;
         let deep = self.deep.get_or_init(|| self.look.known(self.pipeline).deep_keys())[index];
         if let Some(deep) = deep {
@@ -605,9 +605,9 @@ impl<'a> Runner<'a> {
 
     /// An input's bytes are gone: whoever made them makes them again, and this stage waits for it.
     fn mend(&mut self, index: usize, artifact: Digest) -> Result<(), EngineError> {
-        let holds = |receipt: &Receipt| receipt.outputs.values().any(|output| output.artifact.bytes == artifact);
+        let holds = |made: &Made| made.outputs.iter().any(|(_, output)| output.artifact.bytes == artifact);
         let mut makers = self.needs(index).into_iter();
-        let maker = makers.find(|&from| self.look.receipts[from].as_ref().is_some_and(holds));
+        let maker = makers.find(|&from| self.look.made[from].as_ref().is_some_and(holds));
         let Some(maker) = maker.filter(|_| self.mended.insert((index, artifact))) else {
             return self.finish(index, Outcome::Failed, Some(format!("an input ({artifact}) is damaged")));
         };
@@ -625,7 +625,7 @@ impl<'a> Runner<'a> {
 
     /// A stage that was done waits again, and everybody that still needs it waits for it.
     fn reopen(&mut self, maker: usize) {
-        self.look.receipts[maker] = None;
+        self.look.made[maker] = None;
         self.set(maker, State::Waiting);
         for reader in self.options.selected.clone() {
             if matches!(self.states[reader], State::Waiting) && self.needs(reader).contains(&maker) {

@@ -43,10 +43,10 @@ pub use executor::{Executor, SlurmOptions};
 pub use merge::Overrides;
 pub use pipeline::{Input, OutputRef, Pipeline, Stage};
 pub use places::Places;
-pub use policy::Policy;
+pub use policy::{Policy, parse_duration};
 pub use schema::schema;
 pub use select::{Selected, Wanted};
-pub use settings::{BackendChoice, Needs};
+pub use settings::{BackendChoice, Needs, parse_bytes};
 pub use source::{Place, Source};
 
 use diagnostic::Report;

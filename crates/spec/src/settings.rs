@@ -116,7 +116,14 @@ pub(crate) fn scalar<T>(
 }
 
 fn read_bytes(value: &Value) -> Option<u64> {
-    let Some(text) = value.as_str() else { return value.as_u64().filter(|bytes| *bytes > 0) };
+    match value.as_str() {
+        Some(text) => parse_bytes(text),
+        None => value.as_u64().filter(|bytes| *bytes > 0),
+    }
+}
+
+/// A size with its unit, such as `80GiB`, in bytes.
+pub fn parse_bytes(text: &str) -> Option<u64> {
     let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let amount: f64 = text[..unit_at].trim().parse().ok()?;
     let bytes = amount * unit(text[unit_at..].trim())?;
