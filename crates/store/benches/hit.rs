@@ -16,6 +16,8 @@ use tempfile::TempDir;
 
 fn main() {
     divan::main();
+    // Statics are not dropped, and folders would be left behind.
+    STORES.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }
 
 /// Stores by their number of actions.
