@@ -18,7 +18,7 @@ use crate::{Artifact, Digest, Fault, Store, StoreError};
 const AT_ONCE: usize = 8;
 
 /// A blob whose size nothing here tells (a manifest) is not larger than this, in bytes.
-const LIMIT: u64 = 1 << 30;
+const LIMIT: u64 = 256 << 20;
 
 /// A blob to fetch.
 #[derive(Clone, Copy)]

@@ -80,11 +80,19 @@ pub(super) struct Bucket {
     health: Mutex<Health>,
 }
 
+/// Why a remote does not do as it should.
+#[derive(Clone)]
+pub(super) struct Complaint {
+    pub why: String,
+    /// Whether it answers, and does not allow it.
+    pub was_denied: bool,
+}
+
 #[derive(Default)]
 struct Health {
     resting_until: Option<Instant>,
     /// The first failure worth telling.
-    complaint: Option<String>,
+    complaint: Option<Complaint>,
 }
 
 impl Bucket {
@@ -106,7 +114,7 @@ impl Bucket {
     }
 
     /// What went wrong first, if it was more than a hiccup.
-    pub(super) fn complaint(&self) -> Option<String> {
+    pub(super) fn complaint(&self) -> Option<Complaint> {
         self.health().complaint.clone()
     }
 
@@ -147,7 +155,7 @@ impl Bucket {
 
     /// Makes an object that is not there yet, else [`Trouble::Exists`]. Of two that do so at once, one succeeds; where
     /// the service knows no condition, the later one.
-    pub(super) async fn create(&self, path: &Path, bytes: Vec<u8>) -> Result<(), Trouble> {
+    pub(super) async fn create(&self, path: &Path, bytes: Bytes) -> Result<(), Trouble> {
         match self.put(path, bytes.clone(), PutMode::Create).await {
             Err(Trouble::Unsupported) => match self.size(path).await {
                 Ok(_) => Err(Trouble::Exists),
@@ -159,11 +167,11 @@ impl Bucket {
     }
 
     /// Makes an object, in the place of what was there.
-    pub(super) async fn replace(&self, path: &Path, bytes: Vec<u8>) -> Result<(), Trouble> {
+    pub(super) async fn replace(&self, path: &Path, bytes: Bytes) -> Result<(), Trouble> {
         self.put(path, bytes, PutMode::Overwrite).await
     }
 
-    async fn put(&self, path: &Path, bytes: Vec<u8>, mode: PutMode) -> Result<(), Trouble> {
+    async fn put(&self, path: &Path, bytes: Bytes, mode: PutMode) -> Result<(), Trouble> {
         self.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.request(self.objects.put_opts(path, PutPayload::from(bytes), mode.into())).await.map(|_| ())
     }
@@ -214,7 +222,7 @@ impl Bucket {
         let answer = answer.map_err(trouble);
         match &answer {
             Err(Trouble::Away(why)) => self.strike(why, nobody_there),
-            Err(Trouble::Denied(why)) => self.complain(why),
+            Err(Trouble::Denied(why)) => self.complain(why, true),
             _ => self.strikes.store(0, Ordering::Relaxed),
         }
         answer
@@ -222,14 +230,14 @@ impl Bucket {
 
     fn strike(&self, why: &str, nobody_there: bool) {
         if nobody_there || self.strikes.fetch_add(1, Ordering::Relaxed) + 1 >= STRIKES {
-            self.complain(why);
+            self.complain(why, false);
             self.health().resting_until = Some(Instant::now() + self.rest);
             self.strikes.store(0, Ordering::Relaxed);
         }
     }
 
-    fn complain(&self, why: &str) {
-        self.health().complaint.get_or_insert_with(|| why.to_string());
+    fn complain(&self, why: &str, was_denied: bool) {
+        self.health().complaint.get_or_insert_with(|| Complaint { why: why.to_string(), was_denied });
     }
 }
 

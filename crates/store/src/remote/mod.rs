@@ -44,7 +44,7 @@ pub use statements::{Reason, Refused};
 pub use trust::Principal;
 
 use crate::{Digest, Store, StoreError};
-use bucket::{Bucket, Trouble};
+use bucket::{Bucket, Complaint, Trouble, sudden_end};
 use door::Door;
 use layout::Subject;
 
@@ -190,10 +190,8 @@ impl Remote {
     /// # Errors
     /// [`StoreError::Remote`] where credentials are missing or wrong, or where there is no such bucket.
     pub fn check(&self) -> Result<(), StoreError> {
-        let bucket = Arc::clone(&self.inner.bucket);
-        let root = layout::principals(&bucket.root);
-        match self.inner.door.wait(async move { bucket.list(&root).await }) {
-            Some(Err(trouble @ (Trouble::Denied(_) | Trouble::Absent))) => Err(self.error(trouble)),
+        match self.list_publishers() {
+            Err(trouble @ (Trouble::Denied(_) | Trouble::Absent)) => Err(self.error(trouble)),
             _ => Ok(()),
         }
     }
@@ -215,8 +213,9 @@ impl Remote {
 
     /// What a person should hear about the remote, if it did not do as it should: what, where, and what to do.
     pub fn warning(&self) -> Option<String> {
-        let why = self.inner.bucket.complaint()?;
-        Some(format!("the remote {} is not used: {why}: {LATER}", self.url()))
+        let Complaint { why, was_denied } = self.inner.bucket.complaint()?;
+        let remedy = if was_denied { CREDENTIALS } else { LATER };
+        Some(format!("the remote {} is not used: {why}: {remedy}", self.url()))
     }
 
     /// The receipts and deep keys that were not believed, in the order of their discovery.
@@ -226,6 +225,14 @@ impl Remote {
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.inner.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does the work behind the door.
+    fn wait<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Trouble>> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        self.inner.door.wait(work).unwrap_or_else(|| Err(sudden_end()))
     }
 
     /// A trouble that the caller has to hear of.

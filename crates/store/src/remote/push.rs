@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
@@ -237,9 +238,9 @@ impl Remote {
         is_fine: &dyn Fn(&Statement) -> bool,
     ) -> Result<Option<Statement>, StoreError> {
         let path = layout::statement(&self.inner.bucket.root, testimony.subject, &testimony.signer);
-        let (bucket, sealed) = (Arc::clone(&self.inner.bucket), testimony.sealed.clone());
+        let sealed = Bytes::from(testimony.sealed.clone());
         let created = {
-            let path = path.clone();
+            let (bucket, path, sealed) = (Arc::clone(&self.inner.bucket), path.clone(), sealed.clone());
             self.wait(async move { bucket.create(&path, sealed).await })
         };
         match created {
@@ -250,7 +251,7 @@ impl Remote {
         if before.as_ref().is_some_and(is_fine) {
             return Ok(before);
         }
-        let (bucket, sealed) = (Arc::clone(&self.inner.bucket), testimony.sealed.clone());
+        let bucket = Arc::clone(&self.inner.bucket);
         let replaced = self.wait(async move { bucket.replace(&path, sealed).await });
         replaced.map(|()| before).map_err(|trouble| self.error(trouble))
     }
@@ -262,7 +263,7 @@ impl Remote {
         }
         let bucket = Arc::clone(&self.inner.bucket);
         let (path, text) = (layout::principal(&bucket.root, signer), format!("{signer}\n"));
-        match self.wait(async move { bucket.create(&path, text.into_bytes()).await }) {
+        match self.wait(async move { bucket.create(&path, text.into()).await }) {
             Ok(()) | Err(Trouble::Exists) => {
                 self.memory().registered.insert(signer.to_string());
                 Ok(())
@@ -285,13 +286,6 @@ impl Remote {
             None => Err(self.error(sudden_end())),
         }
     }
-
-    fn wait<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, Trouble>> + Send + 'static,
-    ) -> Result<T, Trouble> {
-        self.inner.door.wait(work).unwrap_or_else(|| Err(sudden_end()))
-    }
 }
 
 /// Sends a blob, verified, unless it is there.
@@ -313,7 +307,7 @@ async fn deliver(store: &Store, bucket: &Bucket, blob: Outgoing) -> Result<Outgo
         let file = File::open(&place).map_err(|error| Stuck::Local(within(&place)(error)))?;
         bucket.upload(&path, file, size).await
     } else {
-        let bytes = store.read_blob(&digest).map_err(Stuck::Local)?;
+        let bytes = Bytes::from(store.read_blob(&digest).map_err(Stuck::Local)?);
         match afresh {
             true => bucket.replace(&path, bytes).await,
             false => bucket.create(&path, bytes).await,

@@ -26,7 +26,7 @@ impl Store {
                 subjects.push(subject);
             }
         }
-        self.gather(&subjects)
+        self.gather(&subjects).map(|_| ())
     }
 
     /// Takes over a receipt from the remote with all its blobs, now; also one that was doubted. `None` where the remote

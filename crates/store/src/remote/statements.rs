@@ -162,13 +162,15 @@ async fn strangers(bucket: &Bucket, subject: Subject, asked: &[PublicKey]) -> Ve
 }
 
 impl Remote {
-    /// Asks about all these subjects, several at a time; what was asked before without success is passed over.
-    fn ask(&self, subjects: &[Subject], accepted: Vec<PublicKey>) -> Vec<(Subject, Statement)> {
-        let open = |subject: &Subject| !self.memory().missed.contains(subject);
-        let subjects: Vec<Subject> = subjects.iter().copied().filter(open).collect();
-        if subjects.is_empty() || self.inner.bucket.is_resting() {
-            return Vec::new();
-        }
+    /// Those of the subjects that are worth asking about: not in vain before, and not while the remote is left alone.
+    fn open_questions(&self, subjects: &[Subject]) -> Vec<Subject> {
+        let memory = self.memory();
+        let is_open = |subject: &&Subject| !self.inner.bucket.is_resting() && !memory.missed.contains(subject);
+        subjects.iter().filter(is_open).copied().collect()
+    }
+
+    /// Asks about all these subjects, several at a time.
+    fn ask(&self, subjects: Vec<Subject>, accepted: Vec<PublicKey>) -> Vec<(Subject, Statement)> {
         let (bucket, question) = (Arc::clone(&self.inner.bucket), self.question(accepted));
         let asking = stream::iter(subjects).map(move |subject| ask(Arc::clone(&bucket), subject, question.clone()));
         let answers = self.inner.door.wait(asking.buffer_unordered(AT_ONCE).collect::<Vec<Answer>>());
@@ -207,14 +209,20 @@ impl Remote {
         if let Some(known) = &self.memory().publishers {
             return known.clone();
         }
+        self.list_publishers().ok()
+    }
+
+    /// Asks who publishes there. That the remote cannot tell is remembered, too; that it did not answer is not.
+    pub(super) fn list_publishers(&self) -> Result<Vec<PublicKey>, Trouble> {
         let bucket = Arc::clone(&self.inner.bucket);
         let root = layout::principals(&bucket.root);
-        let publishers = match self.inner.door.wait(async move { bucket.list(&root).await }) {
-            Some(Ok(names)) => Some(names.iter().filter_map(|name| name.parse().ok()).collect()),
-            Some(Err(Trouble::Away(_))) | None => return None,
-            Some(Err(_)) => None,
-        };
-        self.memory().publishers.insert(publishers).clone()
+        let listed = self.wait(async move { bucket.list(&root).await });
+        let publishers: Result<Vec<PublicKey>, Trouble> =
+            listed.map(|names| names.iter().filter_map(|name| name.parse().ok()).collect());
+        if !matches!(publishers, Err(Trouble::Away(_))) {
+            self.memory().publishers = Some(publishers.as_ref().ok().cloned());
+        }
+        publishers
     }
 
     /// Takes back that nobody has said anything about it: somebody may have, meanwhile.
@@ -242,11 +250,10 @@ impl Remote {
 impl Store {
     /// A statement about the subject that counts: one that was kept, else one at the remote.
     pub(super) fn statement(&self, subject: Subject) -> Result<Option<Statement>, StoreError> {
-        if let Some(kept) = self.kept(subject)? {
-            return Ok(Some(kept));
+        match self.kept(subject)? {
+            None if self.gather(&[subject])? => self.kept(subject),
+            kept => Ok(kept),
         }
-        self.gather(&[subject])?;
-        self.kept(subject)
     }
 
     /// A statement that was fetched before, and still counts.
@@ -259,14 +266,19 @@ impl Store {
         }
     }
 
-    /// Asks the remote about the subjects, and keeps what counts.
-    pub(super) fn gather(&self, subjects: &[Subject]) -> Result<(), StoreError> {
-        let Some(remote) = self.source() else { return Ok(()) };
-        for (subject, statement) in remote.ask(subjects, self.accepted()?) {
-            self.keep_manifests(subject, &statement)?;
-            self.write(&self.kept_path(subject), &statement.sealed, Durable::No)?;
+    /// Asks the remote about the subjects, and keeps what counts. Whether there was anything.
+    pub(super) fn gather(&self, subjects: &[Subject]) -> Result<bool, StoreError> {
+        let Some(remote) = self.source() else { return Ok(false) };
+        let open = remote.open_questions(subjects);
+        if open.is_empty() {
+            return Ok(false);
         }
-        Ok(())
+        let found = remote.ask(open, self.accepted()?);
+        for (subject, statement) in &found {
+            self.keep_manifests(*subject, statement)?;
+            self.write(&self.kept_path(*subject), &statement.sealed, Durable::No)?;
+        }
+        Ok(!found.is_empty())
     }
 
     /// Forgets a statement; the remote's stays.

@@ -1,7 +1,7 @@
 //! Whom the store believes: the principals in `trust/`, as in a file of authorized keys, and itself.
 //!
 //! `trust/<name>.pub` holds a public key; `trust/self.key` the store's own signing key, made when it is first needed
-//! and readable by its owner only.
+//! and readable by its owner only, and `trust/self.pub` the other half, which all users of a shared store can read.
 
 use std::fs::{self, Permissions};
 use std::io::{ErrorKind, Write};
@@ -16,10 +16,13 @@ use crate::{Store, StoreError, folder};
 /// How the store calls itself.
 const SELF: &str = "self";
 
+/// How it calls the key that the remote was given for signing.
+const GIVEN: &str = "given";
+
 /// Somebody whose receipts are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
-    /// `self` for the store itself.
+    /// `self` for the store itself, `given` for the remote's signing key.
     pub name: String,
     pub key: PublicKey,
 }
@@ -46,13 +49,13 @@ impl Store {
         }
     }
 
-    /// All whose receipts are accepted, by name; the store itself first, if it has a key.
+    /// All whose receipts are accepted, by name; the store itself among them, if it has a key.
     ///
     /// # Errors
     /// [`StoreError::Trust`] for a file without a key in it.
     pub fn principals(&self) -> Result<Vec<Principal>, StoreError> {
-        let own = self.own_key()?.map(|key| Principal { name: SELF.to_string(), key: key.public_key() });
-        let mut principals: Vec<Principal> = own.into_iter().collect();
+        let given = self.given_key().map(|key| Principal { name: GIVEN.to_string(), key: key.public_key() });
+        let mut principals: Vec<Principal> = given.into_iter().collect();
         let trust = self.folder("trust");
         for path in folder::list(&trust).map_err(within(&trust))? {
             let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".pub"));
@@ -71,27 +74,26 @@ impl Store {
 
     /// The key in whose name this store publishes.
     pub(super) fn signing_key(&self) -> Result<SigningKey, StoreError> {
-        match self.own_key()? {
-            Some(key) => Ok(key),
-            None => self.make_key(),
+        if let Some(key) = self.given_key() {
+            return Ok(key.clone());
         }
+        let (secret, public) = (self.folder("trust").join("self.key"), self.trust_path(SELF));
+        if !secret.exists() {
+            self.make_key(&secret)?;
+        }
+        let key: SigningKey = read(&secret)?;
+        if !public.exists() {
+            self.write(&public, format!("{}\n", key.public_key()).as_bytes(), Durable::Yes)?;
+        }
+        Ok(key)
     }
 
-    /// The same, if there is one.
-    fn own_key(&self) -> Result<Option<SigningKey>, StoreError> {
-        if let Some(key) = self.remote().and_then(|remote| remote.inner.settings.signing_key.clone()) {
-            return Ok(Some(key));
-        }
-        let path = self.key_path();
-        match path.exists() {
-            true => read(&path).map(Some),
-            false => Ok(None),
-        }
+    fn given_key(&self) -> Option<&SigningKey> {
+        self.remote()?.inner.settings.signing_key.as_ref()
     }
 
     /// Makes the key; of two that do so at once, both get the same.
-    fn make_key(&self) -> Result<SigningKey, StoreError> {
-        let path = self.key_path();
+    fn make_key(&self, path: &Path) -> Result<(), StoreError> {
         let secret = SigningKey::generate()?.reveal();
         let mut draft = self.draft()?;
         draft
@@ -100,14 +102,9 @@ impl Store {
             .and_then(|()| draft.file.write_all(format!("{secret}\n").as_bytes()))
             .and_then(|()| draft.file.sync_all())
             .map_err(within(draft.path()))?;
-        folder::make_parent(&path).and_then(|()| draft.name(&path)).map_err(within(&path))?;
+        folder::make_parent(path).and_then(|()| draft.name(path)).map_err(within(path))?;
         let trust = self.folder("trust");
-        folder::sync(&trust).and_then(|()| folder::sync(self.root())).map_err(within(&trust))?;
-        read(&path)
-    }
-
-    fn key_path(&self) -> PathBuf {
-        self.folder("trust").join("self.key")
+        folder::sync(&trust).and_then(|()| folder::sync(self.root())).map_err(within(&trust))
     }
 
     fn trust_path(&self, name: &str) -> PathBuf {
@@ -128,7 +125,7 @@ fn check_name(name: &str) -> Result<(), StoreError> {
     let wrong = |why: &str| Err(StoreError::Trust { what: format!("the principal's name `{name}`"), why: why.into() });
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
     match name {
-        SELF => wrong("the store itself is called so: choose another"),
+        SELF | GIVEN => wrong("the store itself is called so: choose another"),
         "" => wrong("it is empty"),
         _ if name.starts_with('.') || !name.chars().all(plain) => {
             wrong("use letters, digits, `-`, `_`, `@` and `.`, and begin with no `.`")

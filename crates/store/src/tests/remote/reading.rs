@@ -2,8 +2,9 @@
 
 use std::fs;
 
+use super::server::serve_files;
 use super::{Site, artifact, expected, listing, noise};
-use crate::{Digest, Mode, Store, StoreError};
+use crate::{Digest, Made, Mode, Store, StoreError};
 
 const FILES: [(&str, &str); 3] = [("a.txt", "alpha"), ("deep/b.txt", "beta"), ("again", "alpha")];
 
@@ -16,6 +17,7 @@ fn a_new_machine_gets_what_another_made() {
 
         let receipt = there.store.hit(&key).unwrap().unwrap();
         assert_eq!(receipt, made);
+        assert_eq!(there.store.made(&key).unwrap(), Some(Made::from(&made)));
         assert_eq!(there.store.receipt(&key).unwrap(), Some(made));
         assert!(!there.blob("alpha").exists(), "thin: the blobs come later");
         assert_eq!(there.store.tree(&artifact(&receipt)).unwrap().entries.len(), 3);
@@ -260,4 +262,22 @@ fn a_remote_may_be_used_within_another_runtime() {
         Ok(store.pull(&key)?.is_some())
     });
     assert!(done.unwrap());
+}
+
+/// What is pushed to a folder can be had through any web server in front of it.
+#[test]
+fn a_plain_web_server_is_a_remote_to_read_from() {
+    let mut site = Site::folder();
+    let (here, key) = (site.machine(), Digest::of("key"));
+    let made = here.share(&key, &FILES);
+    site.settings.url = format!("http://{}/public", serve_files(&site.objects));
+    let there = site.reader(&here);
+    there.remote().check().unwrap();
+    assert_eq!(there.store.hit(&key).unwrap(), Some(made.clone()));
+    assert_eq!(listing(&there.store.view(&artifact(&made)).unwrap()), expected(&FILES));
+    assert!(there.store.hit(&Digest::of("another")).unwrap().is_none());
+    assert!(there.remote().warning().is_none(), "{:?}", there.remote().warning());
+    here.make(&Digest::of("another"), &FILES);
+    let pushed = here.again(&site, Mode::ReadWrite).push(&Digest::of("another"));
+    assert!(matches!(pushed, Err(StoreError::Remote { .. })), "{pushed:?}");
 }

@@ -61,6 +61,33 @@ impl Drop for Server {
     }
 }
 
+/// Serves the files of a folder by plain HTTP, as any web server does, below `/public`. It lives as long as the test.
+pub fn serve_files(root: &Path) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let (address, root) = (listener.local_addr().unwrap(), root.to_path_buf());
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let root = root.clone();
+            thread::spawn(move || answer(client, &root));
+        }
+    });
+    address
+}
+
+fn answer(mut client: TcpStream, root: &Path) {
+    let mut request = [0; 8 << 10];
+    let Ok(read) = client.read(&mut request) else { return };
+    let request = String::from_utf8_lossy(&request[..read]).to_string();
+    let path = request.strip_prefix("GET /public/").and_then(|rest| rest.split(' ').next());
+    let (status, body) = match path.map(|path| fs::read(root.join(path))) {
+        Some(Ok(body)) => ("200 OK", body),
+        Some(Err(_)) => ("404 Not Found", Vec::new()),
+        None => ("405 Method Not Allowed", Vec::new()),
+    };
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let _ = client.write_all(head.as_bytes()).and_then(|()| client.write_all(&body));
+}
+
 /// What the wire does to a connection.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Weather {

@@ -130,6 +130,12 @@ fn keys_are_made_once_kept_secret_and_may_be_given() {
     let settings = Settings { mode: Mode::ReadWrite, signing_key: Some(signing_key("given")), ..site.settings };
     let store = space.reopen().attach(Remote::open(settings).unwrap());
     assert_eq!(store.public_key().unwrap(), signing_key("given").public_key());
+    let names: Vec<String> = store.principals().unwrap().into_iter().map(|principal| principal.name).collect();
+    assert_eq!(names, ["given", "self"]);
+
+    fs::remove_file(space.store.root().join("trust/self.pub")).unwrap();
+    assert_eq!(space.reopen().public_key().unwrap(), key, "a crash between the two files costs nothing");
+    assert_eq!(space.store.principals().unwrap().len(), 1);
     assert!(!format!("{store:?}").contains("secret"));
 }
 
@@ -145,7 +151,7 @@ fn principals_are_kept_by_name() {
         principals.into_iter().map(|principal| (principal.name, principal.key.to_string())).collect()
     };
     assert_eq!(names(&space), [("bob".into(), two.to_string()), ("ci@example.org".into(), one.to_string())]);
-    for name in ["", "self", "../bob", "a/b", ".hidden", "two words"] {
+    for name in ["", "self", "given", "../bob", "a/b", ".hidden", "two words"] {
         let error = space.store.trust(name, &one).unwrap_err();
         assert!(matches!(&error, StoreError::Trust { what, .. } if what.contains(name)), "{error}");
     }
