@@ -6,8 +6,9 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use futures_util::{TryStreamExt, stream};
 
-use super::bucket::{Bucket, Trouble, sudden_end};
+use super::bucket::Bucket;
 use super::doubt::Doubt;
+use super::trouble::{Trouble, sudden_end};
 use super::{Remote, layout};
 use crate::blob::Unsynced;
 use crate::durable::Draft;

@@ -4,7 +4,6 @@
 //! is there, or after [`STRIKES`] failures of any sort in a row, it is left alone for a while and every request fails
 //! at once.
 
-use std::error::Error;
 use std::fs::File;
 use std::future::Future;
 use std::io::Read;
@@ -15,11 +14,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use futures_util::stream::{BoxStream, FuturesUnordered};
-use object_store::client::{HttpError, HttpErrorKind};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
 use super::place::Place;
+use super::trouble::{Trouble, is_nobody_there, trouble};
 
 /// Failures in a row before the remote is left alone.
 const STRIKES: u32 = 3;
@@ -33,9 +32,6 @@ const PARTS: u64 = 9_000;
 /// Parts of one file that are on their way at the same time.
 const PARTS_AT_ONCE: usize = 4;
 
-/// How the credentials of a machine in Amazon's cloud are asked for: the last resort where none are given.
-const METADATA_SERVICE: &str = "169.254.169.254";
-
 /// What has gone over the line: the bodies of objects, without what HTTP adds, and requests, without repeated ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
@@ -44,21 +40,6 @@ pub struct Traffic {
     pub sent: u64,
     /// In bytes.
     pub received: u64,
-}
-
-/// How a request may fail.
-#[derive(Debug)]
-pub(super) enum Trouble {
-    /// There is no such object.
-    Absent,
-    /// There is one already.
-    Exists,
-    /// The service knows the request and does not allow it.
-    Denied(String),
-    /// The service cannot do this at all.
-    Unsupported,
-    /// Nobody answered, or with nonsense.
-    Away(String),
 }
 
 /// An object's bytes as they come.
@@ -177,23 +158,33 @@ impl Bucket {
     }
 
     /// Sends a file of `size` bytes in parts. It appears when all have arrived, in the place of what was there.
-    pub(super) async fn upload(&self, path: &Path, mut file: File, size: u64) -> Result<(), Trouble> {
-        let part = PART.max(size / PARTS + 1);
+    pub(super) async fn upload(&self, path: &Path, file: File, size: u64) -> Result<(), Trouble> {
         let mut upload = self.request(self.objects.put_multipart(path)).await?;
+        if let Err(trouble) = self.send_parts(upload.as_mut(), file, size).await {
+            // Parts that never become a whole are paid for until somebody removes them.
+            let _ = upload.abort().await;
+            return Err(trouble);
+        }
+        self.request(upload.complete()).await.map(|_| ())
+    }
+
+    async fn send_parts(&self, upload: &mut dyn MultipartUpload, mut file: File, size: u64) -> Result<(), Trouble> {
+        let part = PART.max(size / PARTS + 1);
         let mut sending = FuturesUnordered::new();
         let mut left = size;
         while left > 0 {
             let mut bytes = vec![0; usize::try_from(part.min(left)).unwrap_or(usize::MAX)];
-            file.read_exact(&mut bytes).map_err(|error| Trouble::Away(format!("a blob changed: {error}")))?;
+            file.read_exact(&mut bytes).map_err(|error| Trouble::Away(format!("a blob cannot be read: {error}")))?;
             left -= bytes.len() as u64;
             self.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            self.requests.fetch_add(1, Ordering::Relaxed);
             sending.push(upload.put_part(bytes.into()));
             if sending.len() >= PARTS_AT_ONCE {
-                self.request(sending.try_next()).await?;
+                self.judge(sending.try_next().await)?;
             }
         }
-        while self.request(sending.try_next()).await?.is_some() {}
-        self.request(upload.complete()).await.map(|_| ())
+        while self.judge(sending.try_next().await)?.is_some() {}
+        Ok(())
     }
 
     /// The last parts of the names below `path`.
@@ -239,56 +230,4 @@ impl Bucket {
     fn complain(&self, why: &str, was_denied: bool) {
         self.health().complaint.get_or_insert_with(|| Complaint { why: why.to_string(), was_denied });
     }
-}
-
-/// What there is to say when the work itself broke down.
-pub(super) fn sudden_end() -> Trouble {
-    Trouble::Away("a transfer came to a sudden end".into())
-}
-
-fn trouble(error: object_store::Error) -> Trouble {
-    use object_store::Error::{
-        AlreadyExists, NotFound, NotImplemented, NotSupported, PermissionDenied, Precondition, Unauthenticated,
-    };
-    match error {
-        NotFound { .. } => Trouble::Absent,
-        AlreadyExists { .. } | Precondition { .. } => Trouble::Exists,
-        NotImplemented { .. } | NotSupported { .. } => Trouble::Unsupported,
-        PermissionDenied { .. } | Unauthenticated { .. } => Trouble::Denied(brief(&error)),
-        other => vague_trouble(&other),
-    }
-}
-
-/// Listing and the search for credentials give errors that only their text tells apart.
-fn vague_trouble(error: &object_store::Error) -> Trouble {
-    let text = error.to_string();
-    let says = |part: &str| text.contains(part);
-    if says(METADATA_SERVICE) {
-        Trouble::Denied("no credentials were given".into())
-    } else if says("status code: 403") || says("status code: 401") {
-        Trouble::Denied(brief(error))
-    } else if says("status code: 404") {
-        Trouble::Absent
-    } else {
-        Trouble::Away(brief(error))
-    }
-}
-
-/// Services answer with pages of XML.
-fn brief(error: &object_store::Error) -> String {
-    let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default();
-    line.chars().take(300).collect()
-}
-
-/// Whether trying again at once is pointless: no connection, or silence.
-fn is_nobody_there(error: &object_store::Error) -> bool {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<HttpError>() {
-            return matches!(error.kind(), HttpErrorKind::Connect | HttpErrorKind::Timeout);
-        }
-        cause = error.source();
-    }
-    false
 }

@@ -17,6 +17,7 @@
 
 mod blobs;
 mod bucket;
+mod conflicts;
 mod deep;
 mod door;
 mod doubt;
@@ -24,8 +25,10 @@ mod layout;
 mod place;
 mod push;
 mod receipts;
+mod refused;
 mod signing;
 mod statements;
+mod trouble;
 mod trust;
 mod wire;
 
@@ -38,15 +41,17 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use bucket::Traffic;
-pub use push::{Conflict, Pushed};
+pub use conflicts::Conflict;
+pub use push::Pushed;
+pub use refused::{Reason, Refused};
 pub use signing::{BadKey, PublicKey, SigningKey};
-pub use statements::{Reason, Refused};
 pub use trust::Principal;
 
 use crate::{Digest, Store, StoreError};
-use bucket::{Bucket, Complaint, Trouble, sudden_end};
+use bucket::{Bucket, Complaint};
 use door::Door;
 use layout::Subject;
+use trouble::{Trouble, sudden_end};
 
 const CREDENTIALS: &str = "check the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...) and what they may do";
 const BUCKET: &str = "make the bucket, or name another";

@@ -1,33 +1,29 @@
 //! Giving results to the remote: blobs before the receipt, what is there is left as it is.
 //!
-//! Two machines that made different things under one key show that the action is not deterministic. Neither result is
-//! put in the place of the other: the first stays, and the difference is reported and kept in `remote/conflicts`.
+//! Of two results for one key neither is put in the place of the other; `conflicts` tells of them.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::fs::File;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use serde::{Deserialize, Serialize};
 
-use super::bucket::{Bucket, PART, Trouble, sudden_end};
+use super::bucket::{Bucket, PART};
+use super::conflicts::{Conflict, differences};
 use super::layout::{self, Subject};
 use super::statements::Statement;
+use super::trouble::{Trouble, sudden_end};
 use super::wire::Parcel;
 use super::{PublicKey, Remote};
 use crate::error::within;
-use crate::{Digest, Receipt, Store, StoreError, folder};
+use crate::{Digest, Receipt, Store, StoreError};
 
 /// Blobs that are on their way at the same time.
 const AT_ONCE: usize = 8;
 
 /// From this size on, in bytes, it is cheaper to ask whether a blob is there than to send it in vain.
 const WORTH_ASKING: u64 = 16 << 10;
-
-/// Outputs of this role may differ between executions.
-const RECORD: &str = "record";
 
 /// What a push did.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,19 +36,6 @@ pub struct Pushed {
     pub present: u64,
     /// Results of the same action that came out otherwise.
     pub conflicts: Vec<Conflict>,
-}
-
-/// An output that came out in two ways.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Conflict {
-    /// The action key.
-    pub key: Digest,
-    pub output: String,
-    /// Who published the other result.
-    pub principal: String,
-    /// The content of the output here; `None` where there is no such output.
-    pub ours: Option<Digest>,
-    pub theirs: Option<Digest>,
 }
 
 /// What is to be said at the remote, and in whose name.
@@ -96,16 +79,6 @@ impl Store {
         remote.register(&testimony.signer)?;
         let before = remote.say(&testimony, &|_| true)?;
         Ok(before.is_none_or(|before| before.payload == key.as_bytes()))
-    }
-
-    /// All differences that pushes have found, the oldest first.
-    pub fn conflicts(&self) -> Result<Vec<Conflict>, StoreError> {
-        let path = self.folder("remote").join("conflicts");
-        match fs::read_to_string(&path) {
-            Ok(text) => Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(StoreError::within(&path, error)),
-        }
     }
 
     /// The remote, where results are given to it.
@@ -164,9 +137,11 @@ impl Store {
         receipt: &Receipt,
     ) -> Result<Vec<Conflict>, StoreError> {
         let key = testimony.subject.name;
-        let is_fine = |said: &Statement| says(said).is_some_and(|said| self.believes(&said));
-        let mut others = remote.hear(testimony.subject, &self.others(testimony.signer)?);
-        others.extend(remote.say(testimony, &is_fine)?);
+        let is_lost = |receipt: &Receipt| receipt.outputs.values().any(|output| self.is_lost(&output.artifact.bytes));
+        let is_fine = |said: &Statement| says(said).is_some_and(|said| !is_lost(&said));
+        let before = remote.say(testimony, &is_fine)?;
+        let mut others = remote.hear(testimony.subject, &self.others(testimony.signer)?).unwrap_or_default();
+        others.extend(before);
         let differences = |other: &Statement| says(other).map(|said| differences(&key, receipt, &said, &other.signer));
         Ok(others.iter().filter_map(differences).flatten().collect())
     }
@@ -175,43 +150,10 @@ impl Store {
     fn others(&self, signer: PublicKey) -> Result<Vec<PublicKey>, StoreError> {
         Ok(self.accepted()?.into_iter().filter(|key| *key != signer).collect())
     }
-
-    fn note_conflicts(&self, conflicts: &[Conflict]) -> Result<(), StoreError> {
-        let known = self.conflicts()?;
-        let path = self.folder("remote").join("conflicts");
-        for conflict in conflicts.iter().filter(|conflict| !known.contains(conflict)) {
-            let line =
-                serde_json::to_string(conflict).map_err(|source| StoreError::Encode { what: "a conflict", source })?;
-            folder::make_parent(&path)
-                .and_then(|()| OpenOptions::new().append(true).create(true).open(&path))
-                .and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()))
-                .map_err(within(&path))?;
-        }
-        Ok(())
-    }
 }
 
 fn says(statement: &Statement) -> Option<Receipt> {
     Parcel::decode(&statement.payload).map(|parcel| parcel.receipt)
-}
-
-/// The values in which two receipts of one action differ.
-fn differences(key: &Digest, ours: &Receipt, theirs: &Receipt, signer: &PublicKey) -> Vec<Conflict> {
-    let content = |receipt: &Receipt, name: &str| receipt.outputs.get(name).map(|output| output.artifact.content);
-    let is_value = |name: &&String| {
-        [ours, theirs].iter().filter_map(|receipt| receipt.outputs.get(*name)).all(|output| output.role != RECORD)
-    };
-    let mut names: Vec<&String> = ours.outputs.keys().chain(theirs.outputs.keys()).filter(is_value).collect();
-    names.sort();
-    names.dedup();
-    let conflict = |name: &String| Conflict {
-        key: *key,
-        output: name.clone(),
-        principal: signer.to_string(),
-        ours: content(ours, name),
-        theirs: content(theirs, name),
-    };
-    names.into_iter().map(conflict).filter(|conflict| conflict.ours != conflict.theirs).collect()
 }
 
 /// A blob on its way out.
@@ -247,7 +189,7 @@ impl Remote {
             Err(Trouble::Exists) => {}
             other => return other.map(|()| None).map_err(|trouble| self.error(trouble)),
         }
-        let before = self.hear(testimony.subject, &[testimony.signer]).pop();
+        let before = self.hear(testimony.subject, &[testimony.signer]).map_err(|trouble| self.error(trouble))?.pop();
         if before.as_ref().is_some_and(is_fine) {
             return Ok(before);
         }

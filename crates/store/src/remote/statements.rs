@@ -4,7 +4,6 @@
 //! folder, and so that a principal who is no longer trusted is no longer heard.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -13,9 +12,11 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use super::bucket::{Bucket, Trouble};
+use super::bucket::Bucket;
 use super::layout::{Subject, Topic, statement, statements};
+use super::refused::{Reason, Refused};
 use super::signing::{self, Flaw, PublicKey};
+use super::trouble::Trouble;
 use super::wire::Parcel;
 use super::{Remote, layout};
 use crate::durable::Durable;
@@ -26,47 +27,6 @@ const LIMIT: usize = 16 << 20;
 
 /// Questions that are on their way at the same time.
 const AT_ONCE: usize = 16;
-
-/// A statement at the remote that was not believed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// The action key or the deep key that it is about.
-    pub key: Digest,
-    pub why: Reason,
-    /// The public key of who is said to have made it, or its first digits.
-    pub principal: String,
-}
-
-/// Why a statement was not believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// Its signer is not trusted here.
-    Stranger,
-    /// It bears no signature.
-    Unsigned,
-    /// Its signature does not fit.
-    Forged,
-    /// It is signed by somebody trusted, and makes no sense.
-    Unreadable,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Refused { key, why, principal } = self;
-        let key = key.short();
-        match why {
-            Reason::Stranger => write!(
-                f,
-                "{key}: signed by {principal}, who is not trusted: if you know them, `gazal-pipe cache trust NAME KEY`"
-            ),
-            Reason::Unsigned => write!(f, "{key}: what lies in the name of {principal} bears no signature"),
-            Reason::Forged => {
-                write!(f, "{key}: what lies in the name of {principal} was altered, or copied from another key")
-            }
-            Reason::Unreadable => write!(f, "{key}: what {principal} signed cannot be read: update gazal-pipe"),
-        }
-    }
-}
 
 /// A statement that counts.
 #[derive(Clone)]
@@ -109,6 +69,8 @@ struct Answer {
     refused: Vec<Refused>,
     /// Whether the remote could be asked at all.
     was_reached: bool,
+    /// Whether it did not allow the question, which may mean that there is nothing.
+    was_denied: bool,
 }
 
 /// Whom to ask about a subject, and whom to believe.
@@ -129,7 +91,7 @@ impl Question {
 
 /// Asks for one statement after the other until one counts.
 async fn ask(bucket: Arc<Bucket>, subject: Subject, question: Question) -> Answer {
-    let mut answer = Answer { subject, found: None, refused: Vec::new(), was_reached: true };
+    let mut answer = Answer { subject, found: None, refused: Vec::new(), was_reached: true, was_denied: false };
     for principal in question.asked.iter() {
         let refuse = |why| Refused { key: subject.name, why, principal: principal.to_string() };
         match bucket.get(&statement(&bucket.root, subject, principal), LIMIT).await {
@@ -141,6 +103,8 @@ async fn ask(bucket: Arc<Bucket>, subject: Subject, question: Question) -> Answe
                 Err(why) => answer.refused.push(refuse(why)),
             },
             Err(Trouble::Absent) => {}
+            // A service that may not tell what is there denies what is not.
+            Err(Trouble::Denied(_)) => answer.was_denied = true,
             Err(_) => {
                 answer.was_reached = false;
                 return answer;
@@ -238,12 +202,15 @@ impl Remote {
     }
 
     /// What each of these principals says about the subject, asked anew and not kept.
-    pub(super) fn hear(&self, subject: Subject, principals: &[PublicKey]) -> Vec<Statement> {
+    pub(super) fn hear(&self, subject: Subject, principals: &[PublicKey]) -> Result<Vec<Statement>, Trouble> {
         let bucket = Arc::clone(&self.inner.bucket);
         let questions: Vec<Question> = principals.iter().map(|principal| Question::to(*principal)).collect();
         let asking = stream::iter(questions).map(move |question| ask(Arc::clone(&bucket), subject, question));
-        let answers = self.inner.door.wait(asking.buffered(AT_ONCE).collect::<Vec<Answer>>());
-        answers.unwrap_or_default().into_iter().filter_map(|answer| answer.found).collect()
+        let answers = self.wait(async move { Ok(asking.buffered(AT_ONCE).collect::<Vec<Answer>>().await) })?;
+        match answers.iter().all(|answer| answer.was_reached && !answer.was_denied) {
+            true => Ok(answers.into_iter().filter_map(|answer| answer.found).collect()),
+            false => Err(Trouble::Away("it does not tell what was published before".into())),
+        }
     }
 }
 

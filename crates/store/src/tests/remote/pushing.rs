@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Barrier;
 use std::thread;
 
-use super::{Site, artifact, expected, listing, noise, signing_key};
+use super::{Site, Weather, artifact, expected, listing, noise, signing_key};
 use crate::remote::Settings;
 use crate::{Digest, Mode, Remote, StoreError};
 
@@ -137,4 +137,17 @@ fn what_came_from_another_keeps_its_signature() {
     let believes_the_carrier = second.reader(&carrier);
     assert!(believes_the_carrier.store.hit(&key).unwrap().is_none(), "the carrier vouches for nothing");
     assert_eq!(believes_the_carrier.remote().refused().len(), 1);
+}
+
+#[test]
+fn what_cannot_be_read_is_not_taken_back() {
+    let (site, key) = (Site::s3(), Digest::of("key"));
+    let here = site.machine();
+    let first = here.share(&key, &[("text", "first")]);
+    here.make(&key, &[("text", "second")]);
+    site.wire().set(Weather::Deaf);
+    let pushed = here.again(&site, Mode::ReadWrite).push(&key);
+    assert!(matches!(pushed, Err(StoreError::Remote { .. })), "{pushed:?}");
+    site.wire().set(Weather::Fair);
+    assert_eq!(site.reader(&here).store.hit(&key).unwrap(), Some(first));
 }

@@ -101,6 +101,8 @@ pub enum Weather {
     },
     /// Takes connections and says nothing.
     Silence,
+    /// Writes get through, a question for an object ends the connection.
+    Deaf,
 }
 
 /// Passes bytes on, and counts them.
@@ -170,15 +172,23 @@ fn carry(mut client: TcpStream, server: SocketAddr, weather: Weather, count: u64
     let Ok(mut server) = TcpStream::connect(server) else { return };
     let (Ok(from), Ok(to)) = (client.try_clone(), server.try_clone()) else { return };
     let counter = Arc::clone(bytes);
-    thread::spawn(move || pump(from, to, usize::MAX, &counter));
+    let refused: &[u8] = if weather == Weather::Deaf { b"GET " } else { b"no such method" };
+    thread::spawn(move || ask(from, to, refused, &counter));
     pump_into(&mut server, &mut client, limit, bytes);
     let _ = client.shutdown(Shutdown::Both);
     let _ = server.shutdown(Shutdown::Both);
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, limit: usize, bytes: &AtomicU64) {
-    pump_into(&mut from, &mut to, limit, bytes);
-    let _ = to.shutdown(Shutdown::Write);
+/// Passes the requests on, up to one of the refused sort.
+fn ask(mut from: TcpStream, mut to: TcpStream, refused: &[u8], bytes: &AtomicU64) {
+    let mut buffer = [0; 16 << 10];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        bytes.fetch_add(read as u64, Ordering::SeqCst);
+        if buffer[..read].starts_with(refused) || to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
 }
 
 fn pump_into(from: &mut TcpStream, to: &mut TcpStream, limit: usize, bytes: &AtomicU64) {
