@@ -1,6 +1,9 @@
 //! Blobs from the remote: fetched when somebody reads them, hashed as they come, and named only if they are right.
+//!
+//! A file that is not there as one blob may be there as its parts: then its recipe comes first, and the file is read
+//! once when the parts have come, since only its bytes tell whether the recipe was its own.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
@@ -29,11 +32,20 @@ struct Wanted {
     size: Option<u64>,
 }
 
-/// A blob that has come whole, without its name as yet.
-struct Arrived {
-    digest: Digest,
-    draft: Draft,
+/// What has come.
+enum Arrived {
+    /// A whole blob, without its name as yet.
+    Blob { digest: Digest, draft: Draft },
+    /// In place of a file's blob, of which others it consists.
+    Recipe { file: Digest, text: Vec<u8> },
 }
+
+/// A recipe is not larger than this, in bytes.
+const RECIPE_LIMIT: usize = 64 << 20;
+
+/// Manifests name files, recipes name parts, and a part that is not there may be in a whole file: after so many rounds
+/// of asking, a remote that names ever more is not believed.
+const ROUNDS: usize = 4;
 
 impl Store {
     /// Fetches what the artifact needs and is not here. Where it cannot all be had, the remote's promise of the artifact
@@ -51,7 +63,7 @@ impl Store {
         let wanted = Wanted { digest: artifact.bytes, size: None };
         match self.source() {
             Some(remote) if self.is_missing(&wanted) => {
-                self.fetch(remote, vec![wanted]).map_err(|loss| self.bear(loss, artifact))
+                self.fetch(remote, vec![wanted]).map(|_| ()).map_err(|loss| self.bear(loss, artifact))
             }
             _ => Ok(()),
         }
@@ -69,23 +81,62 @@ impl Store {
         }
     }
 
-    /// Manifests first, one after the other as they name each other; then all the rest together.
+    /// Asks for what is missing until nothing is. A part that cannot be had is asked for as the files that it is in.
     fn bring_all(&self, remote: &Remote, artifact: &Artifact) -> Result<(), Loss> {
-        let closure = loop {
-            match self.closure(artifact) {
-                Err(StoreError::Damaged { digest, .. }) => self.fetch(remote, vec![Wanted { digest, size: None }])?,
-                other => break other?,
+        let mut adopted = Vec::new();
+        for round in 0..ROUNDS {
+            let missing = self.missing(remote, artifact)?;
+            if missing.is_empty() {
+                break;
             }
+            adopted.extend(match self.fetch(remote, missing) {
+                Err(loss @ Loss::Damage { .. }) => {
+                    let files = self.incomplete(artifact)?;
+                    if files.is_empty() || round + 1 == ROUNDS {
+                        return Err(loss);
+                    }
+                    self.fetch(remote, files)?
+                }
+                other => other?,
+            });
+            self.stop_doubting(&artifact.bytes);
+        }
+        adopted.iter().try_for_each(|file| self.try_recipe(file))
+    }
+
+    /// What the artifact needs and is not here; first its manifest is fetched, if need be.
+    fn missing(&self, remote: &Remote, artifact: &Artifact) -> Result<Vec<Wanted>, Loss> {
+        self.hold(&[artifact.bytes])?;
+        let closure = match self.closure(artifact) {
+            Err(StoreError::Damaged { digest, .. }) if digest == artifact.bytes => {
+                self.fetch(remote, vec![Wanted { digest, size: None }])?;
+                self.closure(artifact)?
+            }
+            other => other?,
         };
         self.hold(&closure.iter().map(|(digest, _)| *digest).collect::<Vec<_>>())?;
         let wanted = closure.into_iter().map(|(digest, size)| Wanted { digest, size: Some(size) });
-        let missing: Vec<Wanted> = wanted.filter(|wanted| self.is_missing(wanted)).collect();
-        if missing.is_empty() {
-            return Ok(());
+        Ok(wanted.filter(|wanted| self.is_missing(wanted)).collect())
+    }
+
+    /// The files of the artifact that are split here and miss a part.
+    fn incomplete(&self, artifact: &Artifact) -> Result<Vec<Wanted>, StoreError> {
+        let mut incomplete = Vec::new();
+        for (digest, size) in self.needs(artifact)? {
+            let parts = self.split(&digest)?.map(|recipe| recipe.parts).unwrap_or_default();
+            if parts.iter().any(|(digest, size)| self.is_missing(&Wanted { digest: *digest, size: Some(*size) })) {
+                incomplete.push(Wanted { digest, size: Some(size) });
+            }
         }
-        self.fetch(remote, missing)?;
-        self.stop_doubting(&artifact.bytes);
-        Ok(())
+        Ok(incomplete)
+    }
+
+    /// Reads a file by a recipe that came from the remote: only then is it known to be the file's.
+    fn try_recipe(&self, file: &Digest) -> Result<(), Loss> {
+        match self.stream_blob(file, &mut io::sink(), &self.blob_path(file), StoreError::within) {
+            Err(StoreError::Damaged { digest, fault }) => Err(Loss::Damage { digest, fault, why: Doubt::Lost }),
+            other => Ok(other.map(|_| ())?),
+        }
     }
 
     /// By its name alone: whether a blob that is here is whole is found out by whoever reads it.
@@ -93,8 +144,9 @@ impl Store {
         !self.blob_path(&wanted.digest).exists()
     }
 
-    /// Fetches these blobs, several at a time, and makes them durable as they come.
-    fn fetch(&self, remote: &Remote, wanted: Vec<Wanted>) -> Result<(), Loss> {
+    /// Fetches these blobs, several at a time, and makes them durable as they come. The files of which there were
+    /// recipes only.
+    fn fetch(&self, remote: &Remote, wanted: Vec<Wanted>) -> Result<Vec<Digest>, Loss> {
         let (sender, receiver) = sync_channel(AT_ONCE);
         let (store, bucket) = (self.clone().detach(), Arc::clone(&remote.inner.bucket));
         let job = remote.inner.door.start(async move {
@@ -102,17 +154,24 @@ impl Store {
             let transfer = |wanted| transfer(&store, &bucket, wanted, &sender);
             transfers.try_for_each_concurrent(AT_ONCE, transfer).await
         });
-        let mut unsynced = Unsynced::default();
-        let named = receiver.iter().try_for_each(|Arrived { digest, draft }| {
-            self.publish_blob(draft, &digest, &mut unsynced)?;
-            self.stop_doubting(&digest);
-            Ok(())
+        let (mut unsynced, mut adopted) = (Unsynced::default(), Vec::new());
+        let named = receiver.iter().try_for_each(|arrived| match arrived {
+            Arrived::Blob { digest, draft } => {
+                self.publish_blob(draft, &digest, &mut unsynced)?;
+                self.stop_doubting(&digest);
+                Ok(())
+            }
+            Arrived::Recipe { file, text } => {
+                let altered = Loss::Damage { digest: file, fault: Fault::Altered, why: Doubt::Lost };
+                adopted.push(file);
+                if self.adopt_recipe(&file, &text)? { Ok(()) } else { Err(altered) }
+            }
         });
         // Transfers that nobody waits for any more come to an end by this.
         drop(receiver);
         let fetched = job.wait().unwrap_or_else(|| Err(remote.error(sudden_end()).into()));
         unsynced.settle()?;
-        named.map_err(Loss::Local).and(fetched)
+        named.and(fetched).map(|()| adopted)
     }
 }
 
@@ -140,7 +199,14 @@ async fn transfer(store: &Store, bucket: &Bucket, wanted: Wanted, done: &SyncSen
         why: if matches!(trouble, Trouble::Absent) { Doubt::Lost } else { Doubt::Away },
     };
     let mut draft = store.draft()?;
-    let mut incoming = bucket.stream(&layout::blob(&bucket.root, &digest)).await.map_err(missing)?;
+    let mut incoming = match bucket.stream(&layout::blob(&bucket.root, &digest)).await {
+        Err(Trouble::Absent) => {
+            let recipe = bucket.get(&layout::recipe(&bucket.root, &digest), RECIPE_LIMIT).await;
+            let _ = done.send(Arrived::Recipe { file: digest, text: recipe.map_err(missing)? });
+            return Ok(());
+        }
+        other => other.map_err(missing)?,
+    };
     let is_plausible = wanted.size.map_or(incoming.size <= LIMIT, |size| size == incoming.size);
     if !is_plausible {
         return Err(altered);
@@ -154,6 +220,6 @@ async fn transfer(store: &Store, bucket: &Bucket, wanted: Wanted, done: &SyncSen
         return Err(altered);
     }
     // The channel is short: whoever makes blobs durable sets the pace. If that has failed, it tells why itself.
-    let _ = done.send(Arrived { digest, draft });
+    let _ = done.send(Arrived::Blob { digest, draft });
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! | name | content |
 //! |---|---|
 //! | `v1/blobs/ab/<digest>` | a blob's bytes |
+//! | `v1/recipes/ab/<digest>` | of which blobs a file consists that is not there as one |
 //! | `v1/receipts/ab/<action key>/<principal>` | what the principal says that the action made, signed |
 //! | `v1/deep/ab/<deep key>/<principal>` | the action key behind a deep key, signed |
 //! | `v1/principals/<public key>` | that this principal publishes here |
@@ -49,6 +50,11 @@ impl Topic {
 pub(super) fn blob(root: &Path, digest: &Digest) -> Path {
     let hex = digest.hex();
     root.clone().join("v1").join("blobs").join(&hex[..2]).join(hex.as_str())
+}
+
+pub(super) fn recipe(root: &Path, file: &Digest) -> Path {
+    let hex = file.hex();
+    root.clone().join("v1").join("recipes").join(&hex[..2]).join(hex.as_str())
 }
 
 /// What all principals say about the subject.

@@ -60,6 +60,7 @@ impl Store {
         let Some(receipt) = self.local_receipt(key)? else { return Ok(None) };
         let mut pushed = Pushed::default();
         self.send_blobs(remote, &receipt, &mut pushed)?;
+        self.send_recipes(remote, &receipt)?;
         let testimony = self.testimony(key, &receipt)?;
         remote.register(&testimony.signer)?;
         pushed.conflicts = self.send_receipt(remote, &testimony, &receipt)?;
@@ -111,6 +112,29 @@ impl Store {
             match afresh {
                 true => (pushed.sent, pushed.bytes) = (pushed.sent + 1, pushed.bytes + size),
                 false => pushed.present += 1,
+            }
+        }
+        Ok(())
+    }
+
+    /// Of which blobs the files consist that are split here; a file that is there as one blob needs none.
+    fn send_recipes(&self, remote: &Remote, receipt: &Receipt) -> Result<(), StoreError> {
+        for output in receipt.outputs.values() {
+            let is_lost = self.is_lost(&output.artifact.bytes);
+            for file in self.split_files(&output.artifact)? {
+                let Some(text) = self.recipe_bytes(&file)? else { continue };
+                let (bucket, afresh) = (Arc::clone(&remote.inner.bucket), is_lost || self.is_lost(&file));
+                let path = layout::recipe(&bucket.root, &file);
+                let sent = remote.wait(async move {
+                    match afresh {
+                        true => bucket.replace(&path, text.into()).await,
+                        false => bucket.create(&path, text.into()).await,
+                    }
+                });
+                match sent {
+                    Ok(()) | Err(Trouble::Exists) => self.stop_doubting(&file),
+                    Err(trouble) => return Err(remote.error(trouble)),
+                }
             }
         }
         Ok(())

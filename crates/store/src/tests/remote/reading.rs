@@ -281,3 +281,81 @@ fn a_plain_web_server_is_a_remote_to_read_from() {
     let pushed = here.again(&site, Mode::ReadWrite).push(&Digest::of("another"));
     assert!(matches!(pushed, Err(StoreError::Remote { .. })), "{pushed:?}");
 }
+
+/// A safetensors file of 12 tensors of 128 KiB; those of one seed are the same in every file.
+fn model(seeds: &[usize]) -> String {
+    const LENGTH: usize = 1 << 17;
+    let entry = |(index, _): (usize, &usize)| {
+        let span = [index * LENGTH, (index + 1) * LENGTH];
+        (format!("layer.{index:02}"), serde_json::json!({"dtype": "U8", "shape": [LENGTH], "data_offsets": span}))
+    };
+    let header = serde_json::Value::Object(seeds.iter().enumerate().map(entry).collect()).to_string();
+    // Padded to a length that is text as well, as all files in these tests are.
+    let header = format!("{header:1024}");
+    let length = String::from_utf8((header.len() as u64).to_le_bytes().to_vec()).unwrap();
+    let tensors = seeds.iter().map(|seed| noise(&format!("tensor {seed}"), LENGTH));
+    length + &header + &tensors.collect::<String>()
+}
+
+#[test]
+fn models_that_share_tensors_share_them_at_the_remote_too() {
+    for site in Site::both() {
+        let (here, keys) = (site.machine(), [Digest::of("base"), Digest::of("tuned"), Digest::of("merged")]);
+        let base: Vec<usize> = (0..12).collect();
+        let models = [base.clone(), [&base[..10], &[20, 21]].concat(), [&base[..11], &[31]].concat()];
+        let texts = models.each_ref().map(|seeds| model(seeds));
+        let name = "model.safetensors";
+        // The first is pushed whole; the second takes it apart.
+        let receipts: Vec<_> = keys.iter().zip(&texts).map(|(key, text)| here.share(key, &[(name, text)])).collect();
+        assert_eq!(here.store.split_files(&artifact(&receipts[1])).unwrap().len(), 1, "or there is nothing to test");
+
+        let there = site.reader(&here);
+        for index in [2, 1] {
+            let view = there.store.view(&artifact(&there.store.hit(&keys[index]).unwrap().unwrap())).unwrap();
+            assert!(fs::read_to_string(view.join(name)).unwrap() == texts[index]);
+        }
+        let received = there.remote().traffic().received;
+        assert!(received < (12 + 2 + 1) << 17, "{received}: what both have came once");
+
+        // Where a part is only in a whole file at the remote, that file is fetched.
+        let base = artifact(&receipts[0]);
+        let file = there.store.tree(&base).unwrap().files().next().unwrap().0;
+        let recipe = here.store.recipe_bytes(&file).unwrap().unwrap();
+        there.store.adopt_recipe(&file, &recipe).unwrap();
+        fs::remove_file(site.blob(&noise("tensor 10", 1 << 17))).unwrap_or_default();
+        let again = there.again(&site, Mode::Read);
+        assert!(fs::read_to_string(again.view(&base).unwrap().join(name)).unwrap() == texts[0]);
+        assert!(there.store.verify().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_recipe_that_makes_another_file_is_found_out() {
+    for (index, site) in [Site::s3(), Site::folder(), Site::folder()].into_iter().enumerate() {
+        let (here, keys) = (site.machine(), [Digest::of("base"), Digest::of("tuned")]);
+        let base: Vec<usize> = (0..12).collect();
+        here.share(&keys[0], &[("model.safetensors", &model(&base))]);
+        let made = here.share(&keys[1], &[("model.safetensors", &model(&[&base[..10], &[20, 21]].concat()))]);
+        let file = here.store.split_files(&artifact(&made)).unwrap()[0];
+        let recipe = &site.files("recipes")[0];
+        assert!(recipe.ends_with(file.hex()));
+        let sound = fs::read_to_string(recipe).unwrap();
+
+        let mut lines: Vec<&str> = sound.lines().skip(1).collect();
+        lines.swap(3, 4);
+        let body = lines.join("\n") + "\n";
+        let forged = format!("{}\n{body}", crate::receipt::seal_of(&file, body.as_bytes()));
+        fs::write(recipe, [forged.as_str(), "no recipe", ""][index]).unwrap();
+        let there = site.reader(&here);
+        let receipt = there.store.hit(&keys[1]).unwrap().unwrap();
+        let viewed = there.store.view(&artifact(&receipt));
+        assert!(matches!(&viewed, Err(StoreError::Damaged { digest, .. }) if *digest == file), "{viewed:?}");
+        assert!(there.again(&site, Mode::Read).hit(&keys[1]).unwrap().is_none(), "not believed again");
+        let second = there.again(&site, Mode::ReadWrite);
+        there.make(&keys[1], &[("model.safetensors", &model(&[&base[..10], &[20, 21]].concat()))]);
+        second.push(&keys[1]).unwrap().unwrap();
+        let third = site.reader(&here);
+        third.store.trust("second", &second.public_key().unwrap()).unwrap();
+        assert!(third.store.pull(&keys[1]).unwrap().is_some(), "the push has mended it");
+    }
+}
