@@ -133,10 +133,8 @@ impl Store {
 
     /// Reads a file by a recipe that came from the remote: only then is it known to be the file's.
     fn try_recipe(&self, file: &Digest) -> Result<(), Loss> {
-        match self.stream_blob(file, &mut io::sink(), &self.blob_path(file), StoreError::within) {
-            Err(StoreError::Damaged { digest, fault }) => Err(Loss::Damage { digest, fault, why: Doubt::Lost }),
-            other => Ok(other.map(|_| ())?),
-        }
+        self.stream_blob(file, &mut io::sink(), &self.blob_path(file), StoreError::within)?;
+        Ok(())
     }
 
     /// By its name alone: whether a blob that is here is whole is found out by whoever reads it.
@@ -184,8 +182,12 @@ enum Loss {
 }
 
 impl From<StoreError> for Loss {
+    /// What turns out to be damaged after it has come was damaged when it came.
     fn from(error: StoreError) -> Loss {
-        Loss::Local(error)
+        match error {
+            StoreError::Damaged { digest, fault } => Loss::Damage { digest, fault, why: Doubt::Lost },
+            other => Loss::Local(other),
+        }
     }
 }
 
@@ -200,7 +202,7 @@ async fn transfer(store: &Store, bucket: &Bucket, wanted: Wanted, done: &SyncSen
     };
     let mut draft = store.draft()?;
     let mut incoming = match bucket.stream(&layout::blob(&bucket.root, &digest)).await {
-        Err(Trouble::Absent) => {
+        Err(Trouble::Absent) if wanted.size.is_some() => {
             let recipe = bucket.get(&layout::recipe(&bucket.root, &digest), RECIPE_LIMIT).await;
             let _ = done.send(Arrived::Recipe { file: digest, text: recipe.map_err(missing)? });
             return Ok(());

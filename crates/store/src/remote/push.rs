@@ -1,4 +1,4 @@
-//! Giving results to the remote: blobs before the receipt, what is there is left as it is.
+//! Giving results to the remote: blobs, then recipes, then the receipt; what is there is left as it is.
 //!
 //! Of two results for one key neither is put in the place of the other; `conflicts` tells of them.
 
