@@ -58,6 +58,12 @@ pub enum StoreError {
     /// No run has this name.
     #[error("there is no run `{name}` in {}{hint}", path.display())]
     NoRun { path: PathBuf, name: String, hint: String },
+    /// A remote that cannot be used as it is configured, or does not do what it was asked for.
+    #[error("the remote {url}: {why}: {remedy}")]
+    Remote { url: String, why: String, remedy: &'static str },
+    /// A key or a principal's name that is none.
+    #[error("{what}: {why}")]
+    Trust { what: String, why: String },
     /// A value that has no JSON form, such as a map whose keys are no texts.
     #[error("{what} cannot be written as JSON: {source}")]
     Encode { what: &'static str, source: serde_json::Error },

@@ -51,19 +51,32 @@ impl Store {
     /// Never for lost or damaged blobs and receipts, which are misses; only where the store cannot be read.
     pub fn made(&self, key: &Digest) -> Result<Option<Made>, StoreError> {
         match self.indexed(key)? {
-            Indexed::Entry(entry) => Ok(self.are_there(&entry.blobs)?.then_some(entry.made)),
-            Indexed::NoReceipt => Ok(None),
-            Indexed::Unknown(state) => Ok(self.examine(key, state)?.map(|receipt| Made::from(&receipt))),
+            Indexed::Entry(entry) if self.are_there(&entry.blobs)? => return Ok(Some(entry.made)),
+            Indexed::Entry(_) | Indexed::NoReceipt => {}
+            Indexed::Unknown(state) => {
+                if let Some(receipt) = self.examine(key, state)? {
+                    return Ok(Some(Made::from(&receipt)));
+                }
+            }
         }
+        Ok(self.foreign_hit(key)?.map(|receipt| Made::from(&receipt)))
     }
 
-    /// The receipt of an action if all that it made is there: then the action need not run.
+    /// The receipt of an action if all that it made is there, or at the remote: then the action need not run.
     ///
     /// # Errors
     /// Never for lost or damaged blobs and receipts, which are misses; only where the store cannot be read.
     pub fn hit(&self, key: &Digest) -> Result<Option<Receipt>, StoreError> {
+        match self.local_hit(key)? {
+            None => self.foreign_hit(key),
+            hit => Ok(hit),
+        }
+    }
+
+    /// The same, without the remote.
+    pub(crate) fn local_hit(&self, key: &Digest) -> Result<Option<Receipt>, StoreError> {
         match self.indexed(key)? {
-            Indexed::Entry(entry) if self.are_there(&entry.blobs)? => self.receipt(key),
+            Indexed::Entry(entry) if self.are_there(&entry.blobs)? => self.local_receipt(key),
             Indexed::Entry(_) | Indexed::NoReceipt => Ok(None),
             Indexed::Unknown(state) => self.examine(key, state),
         }
@@ -88,7 +101,7 @@ impl Store {
     /// Reads the receipt and its trees, looks at every blob, and enters what it found.
     fn examine(&self, key: &Digest, state: State) -> Result<Option<Receipt>, StoreError> {
         let now = SystemTime::now();
-        let Some(receipt) = self.receipt(key)? else { return Ok(None) };
+        let Some(receipt) = self.local_receipt(key)? else { return Ok(None) };
         let mut blobs = Vec::new();
         for output in receipt.outputs.values() {
             match self.needs(&output.artifact) {
@@ -104,6 +117,11 @@ impl Store {
             self.enter(key, &Entry { state, made: Made::from(&receipt), blobs });
         }
         Ok(Some(receipt))
+    }
+
+    /// Whether all that the receipt tells of is here.
+    pub(crate) fn is_complete(&self, receipt: &Receipt) -> Result<bool, StoreError> {
+        absorb_damage(receipt.outputs.values().try_for_each(|output| self.check(&output.artifact)))
     }
 
     /// Whether all these blobs are there and whole, by their marks.

@@ -1,4 +1,4 @@
-//! The local store: puts bytes away by digest and remembers which action made them.
+//! The store: puts bytes away by digest, remembers which action made them, and shares them through a remote.
 //!
 //! It is opaque: it knows files, folders, digests and receipts, and nothing about stages or pipelines.
 //!
@@ -16,6 +16,9 @@
 //! | `locks/` | kernel locks, empty files | what is locked |
 //! | `runs/` | logs and journals of runs | the time of their start |
 //! | `damaged/` | blobs whose bytes no longer match their name | the name they had |
+//! | `deep/` | the action key behind a deep key | the deep key |
+//! | `remote/` | what was fetched from a remote and is no blob, and what it is doubted to have | as at the remote |
+//! | `trust/` | the store's own signing key, and the public keys of those whose receipts count | name |
 //! | `tmp/` | files that are being written; a folder per process, swept after its death | |
 //! | `stat-cache`, `hit-index` | what need not be read again; may be lost | |
 //!
@@ -35,7 +38,6 @@ mod bundle;
 mod census;
 mod clock;
 mod collect;
-mod deep;
 mod digest;
 mod durable;
 mod error;
@@ -51,6 +53,7 @@ mod memo;
 mod pins;
 mod receipt;
 mod recipe;
+mod remote;
 mod runs;
 mod safetensors;
 mod scratch;
@@ -72,6 +75,10 @@ pub use error::{Fault, StoreError};
 pub use hit::Made;
 pub use lock::Lock;
 pub use receipt::{Output, Receipt};
+pub use remote::{
+    BadKey, BadMode, Conflict, Mode, Patience, Principal, PublicKey, Pushed, Reason, Refused, Remote, Settings,
+    SigningKey, Traffic,
+};
 pub use runs::RunDir;
 pub use scratch::Scratch;
 pub use store::Store;

@@ -3,7 +3,7 @@
 //! A receipt's file is one line with a digest of the key and the text, and the text, JSON. A receipt that was altered,
 //! cut short or moved to another key is not read: its action is a miss.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -46,6 +46,14 @@ pub struct Output {
 impl Store {
     /// The receipt of an action, whether or not its outputs are still there.
     pub fn receipt(&self, key: &Digest) -> Result<Option<Receipt>, StoreError> {
+        match self.local_receipt(key)? {
+            None => self.foreign_receipt(key),
+            receipt => Ok(receipt),
+        }
+    }
+
+    /// The same, without the remote.
+    pub(crate) fn local_receipt(&self, key: &Digest) -> Result<Option<Receipt>, StoreError> {
         let path = self.sharded("receipts", key);
         match fs::read(&path) {
             Ok(bytes) => Ok(unseal(key, &bytes)),
@@ -69,17 +77,25 @@ impl Store {
         let path = self.sharded("receipts", key);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(StoreError::within(&path, error)),
-            _ => Ok(()),
+            _ => self.forget_foreign(key),
         }
     }
 
-    /// All receipts that can be read, in the order of their keys.
+    /// All receipts that can be read, in the order of their keys; then those that were fetched from a remote, whose
+    /// blobs need not be here.
     pub fn receipts(&self) -> impl Iterator<Item = Result<(Digest, Receipt), StoreError>> + use<> {
-        let store = self.clone();
-        let read = move |key: Result<Digest, StoreError>| {
-            key.and_then(|key| Ok(store.receipt(&key)?.map(|receipt| (key, receipt)))).transpose()
+        let here = self.named("receipts");
+        let known: BTreeSet<Digest> = here.iter().filter_map(|key| key.as_ref().ok().copied()).collect();
+        let is_new = move |key: &Result<Digest, StoreError>| key.as_ref().map_or(true, |key| !known.contains(key));
+        let fetched = self.named("remote/receipts").into_iter().filter(is_new);
+        let with = |read: fn(&Store, &Digest) -> Result<Option<Receipt>, StoreError>| {
+            let store = self.clone();
+            move |key: Result<Digest, StoreError>| {
+                key.and_then(|key| Ok(read(&store, &key)?.map(|receipt| (key, receipt)))).transpose()
+            }
         };
-        self.named("receipts").into_iter().filter_map(read)
+        let here = here.into_iter().filter_map(with(Store::local_receipt));
+        here.chain(fetched.filter_map(with(Store::kept_receipt)))
     }
 
     /// The digests in a sharded folder, in order; other names are not ours.

@@ -9,7 +9,7 @@ use crate::error::within;
 use crate::hits::HitIndex;
 use crate::scratch::Session;
 use crate::stat_cache::StatCache;
-use crate::{Digest, StoreError, folder};
+use crate::{Digest, Remote, StoreError, folder};
 
 /// The format of the store on disk; raised when what lies there can no longer be read by older programs.
 pub(crate) const FORMAT: u32 = 1;
@@ -24,6 +24,7 @@ const FOLDERS: [&str; 12] =
 #[derive(Clone, Debug)]
 pub struct Store {
     inner: Arc<Inner>,
+    pub(crate) remote: Option<Remote>,
 }
 
 #[derive(Debug)]
@@ -59,7 +60,7 @@ impl Store {
             initialise(&root)?;
         }
         let (session, stats, hits) = (Mutex::new(None), Mutex::new(None), Mutex::new(None));
-        Ok(Store { inner: Arc::new(Inner { root, session, stats, hits }) })
+        Ok(Store { inner: Arc::new(Inner { root, session, stats, hits }), remote: None })
     }
 
     /// The store's folder, as an absolute path.

@@ -132,11 +132,12 @@ impl Store {
         Ok(Artifact { bytes, content: content(dir).unwrap_or(bytes) })
     }
 
-    /// What an artifact consists of.
+    /// What an artifact consists of; the remote is asked where it is not here.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] where its manifest is gone or altered.
     pub fn tree(&self, artifact: &Artifact) -> Result<Tree, StoreError> {
+        self.bring_manifest(artifact)?;
         self.read_tree(&artifact.bytes).map(|(tree, _)| tree)
     }
 
@@ -148,7 +149,7 @@ impl Store {
         Ok((tree, bytes.len() as u64))
     }
 
-    /// Whether every blob of the artifact is there. Cheap: files are judged by their metadata, and hashed only if
+    /// Whether every blob of the artifact is here. Cheap: files are judged by their metadata, and hashed only if
     /// something has written to them.
     pub fn has(&self, artifact: &Artifact) -> bool {
         self.check(artifact).is_ok()
@@ -156,7 +157,8 @@ impl Store {
 
     /// Like [`Store::has`], but says which blob is lost, or what keeps the store from being read.
     pub fn check(&self, artifact: &Artifact) -> Result<(), StoreError> {
-        self.tree(artifact)?.files().try_for_each(|(digest, size)| self.expect_blob(&digest, size))
+        let (tree, _) = self.read_tree(&artifact.bytes)?;
+        tree.files().try_for_each(|(digest, size)| self.expect_blob(&digest, size))
     }
 
     /// Like [`Store::check`], of what is not collected from then on.

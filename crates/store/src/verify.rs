@@ -126,7 +126,7 @@ impl Store {
     }
 
     fn verify_receipt(&self, key: Digest, damage: &mut Vec<Damage>) -> Result<(), StoreError> {
-        let Some(receipt) = self.receipt(&key)? else {
+        let Some(receipt) = self.local_receipt(&key)? else {
             damage.push(Damage::Receipt { key });
             return Ok(());
         };
@@ -145,7 +145,10 @@ impl Store {
 
     /// How many files and bytes each part of the store has.
     pub fn usage(&self) -> Result<Usage, StoreError> {
-        let names = ["blobs", "damaged", "memo", "pins", "receipts", "recipes", "runs", "tmp", "views", "wip"];
+        let names = [
+            "blobs", "damaged", "deep", "memo", "pins", "receipts", "recipes", "remote", "runs", "tmp", "trust",
+            "views", "wip",
+        ];
         Ok(Usage { parts: names.into_iter().map(|name| self.part(name)).collect::<Result<_, _>>()? })
     }
 

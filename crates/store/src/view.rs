@@ -36,6 +36,7 @@ impl Store {
         if stands(&place, &tree) {
             return Ok(place);
         }
+        self.bring(artifact)?;
         self.hold_and_check(artifact)?;
         let draft = self.scratch()?;
         let files = |digest: &Digest, executable, path: &Path| match executable {
@@ -61,8 +62,9 @@ impl Store {
             return Err(StoreError::Occupied { path: dest.to_path_buf() });
         }
         let files = |digest: &Digest, executable, path: &Path| self.copy_out(digest, executable, path);
-        let done = fs::create_dir(&draft)
-            .map_err(outside(&draft))
+        let done = self
+            .bring(artifact)
+            .and_then(|()| fs::create_dir(&draft).map_err(outside(&draft)))
             .and_then(|()| build(&tree, &draft, StoreError::outside, &files))
             .and_then(|()| move_up(&draft, dest).map_err(outside(dest)));
         if done.is_err() {

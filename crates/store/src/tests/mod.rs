@@ -8,6 +8,7 @@ mod hardship;
 mod hits;
 mod receipts;
 mod recipes;
+mod remote;
 mod sharing;
 mod stats;
 mod trees;
