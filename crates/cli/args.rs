@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use gazal_store::{Mode, PublicKey};
 
 /// Turns a pipeline file into a trained, merged, evaluated model, and never does the same work twice.
 #[derive(Debug, Parser)]
@@ -18,6 +19,12 @@ pub(crate) struct Args {
     /// The store [default: $GAZAL_STORE, else cache/ in the current folder].
     #[arg(long, value_name = "DIR", global = true)]
     pub store: Option<PathBuf>,
+    /// Results that others made: a folder, s3://BUCKET/PREFIX, gs://, az://, http(s):// [default: $GAZAL_REMOTE].
+    #[arg(long, value_name = "URL", global = true)]
+    pub remote: Option<String>,
+    /// What the remote is used for: read, read-write, write, off [default: $GAZAL_REMOTE_MODE, else read].
+    #[arg(long, value_name = "MODE", global = true)]
+    pub remote_mode: Option<Mode>,
     #[command(subcommand)]
     pub verb: Verb,
 }
@@ -121,6 +128,16 @@ pub(crate) enum CacheVerb {
     },
     /// Take in what `export` wrote.
     Import { bundle: PathBuf },
+    /// Send results of stages to the remote.
+    Push(Which),
+    /// Fetch results of stages from the remote, with all their bytes.
+    Pull(Which),
+    /// Print the public key in whose name this store publishes, for `cache trust` elsewhere.
+    Key,
+    /// Accept what is published under a public key.
+    Trust { name: String, key: PublicKey },
+    /// Accept it no more.
+    Distrust { name: String },
 }
 
 #[derive(Debug, clap::Args)]

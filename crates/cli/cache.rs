@@ -6,11 +6,12 @@ use std::io::{BufReader, BufWriter};
 use std::path::Path;
 
 use gazal_engine::{PlanState, read_record};
-use gazal_store::{Collect, Collected, Digest, Store, Verify};
+use gazal_spec::Severity;
+use gazal_store::{Collect, Collected, Digest, Remote, Store, Verify};
 use serde_json::json;
 
 use crate::args::{Args, CacheVerb, GcArgs, Which};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, Note};
 use crate::out::Out;
 use crate::workspace::{Workspace, open_run, open_store};
 use crate::{App, words};
@@ -26,7 +27,72 @@ pub(crate) fn cache(app: &App, args: &Args, verb: &CacheVerb, out: &mut Out) -> 
         CacheVerb::Rm(which) => remove(app, args, which, &store, out),
         CacheVerb::Export { which, to } => export(app, args, which, (&store, to), out),
         CacheVerb::Import { bundle } => import(&store, bundle, out),
+        CacheVerb::Push(which) => push(app, args, which, &store, out),
+        CacheVerb::Pull(which) => pull(app, args, which, &store, out),
+        CacheVerb::Key => {
+            let key = store.public_key()?;
+            told(&json!({"key": key.to_string()}), &key.to_string(), out);
+            Ok(Exit::Done)
+        }
+        CacheVerb::Trust { name, key } => {
+            store.trust(name, key)?;
+            told(&json!({"trust": name}), &format!("trusted: {name}"), out);
+            Ok(Exit::Done)
+        }
+        CacheVerb::Distrust { name } => distrust(&store, name, out),
     }
+}
+
+/// A remote for verbs that are about one.
+fn remote_of(store: &Store) -> Result<&Remote, Failure> {
+    let help = "--remote URL, or $GAZAL_REMOTE";
+    let remote = store.remote().ok_or_else(|| Failure::wrong("no remote is named", help))?;
+    remote.check()?;
+    Ok(remote)
+}
+
+fn push(app: &App, args: &Args, which: &Which, store: &Store, out: &mut Out) -> Result<Exit, Failure> {
+    if !remote_of(store)?.mode().writes() {
+        return Err(Failure::wrong("the remote is only read from", "--remote-mode read-write"));
+    }
+    for (name, key) in results(app, args, which, store)? {
+        let Some(pushed) = store.push(&key)? else { continue };
+        let conflict = if pushed.conflicts.is_empty() { "" } else { "; the remote has another result for it" };
+        let text = format!("{name}: {} sent{conflict}", words::bytes(pushed.bytes));
+        told(
+            &json!({"push": name, "key": key, "bytes": pushed.bytes, "conflicts": pushed.conflicts.len()}),
+            &text,
+            out,
+        );
+    }
+    Ok(Exit::Done)
+}
+
+fn pull(app: &App, args: &Args, which: &Which, store: &Store, out: &mut Out) -> Result<Exit, Failure> {
+    let remote = remote_of(store)?;
+    for (name, key) in results(app, args, which, store)? {
+        let there = store.pull(&key)?.is_some();
+        let text = format!("{name}: {}", if there { "here" } else { "not at the remote" });
+        told(&json!({"pull": name, "key": key, "here": there}), &text, out);
+    }
+    tell_refusals(remote, out);
+    Ok(Exit::Done)
+}
+
+/// What was there and was not believed, or why nothing was asked.
+pub(crate) fn tell_refusals(remote: &Remote, out: &mut Out) {
+    let refused = remote.refused().into_iter().map(|refused| refused.to_string());
+    for text in refused.chain(remote.warning()) {
+        out.complain(&Note { severity: Severity::Warning, ..Note::error(text) }, None);
+    }
+}
+
+fn distrust(store: &Store, name: &str, out: &mut Out) -> Result<Exit, Failure> {
+    if !store.distrust(name)? {
+        return Err(Failure::wrong(format!("nobody is trusted as `{name}`"), "the names are those of STORE/trust"));
+    }
+    told(&json!({"distrust": name}), &format!("trusted no more: {name}"), out);
+    Ok(Exit::Done)
 }
 
 fn list(store: &Store, out: &mut Out) -> Result<Exit, Failure> {
@@ -60,7 +126,7 @@ fn verify(store: &Store, verify: &Verify, out: &mut Out) -> Result<Exit, Failure
 }
 
 fn collect(store: &Store, gc: &GcArgs, out: &mut Out) -> Result<Exit, Failure> {
-    let collected = store.collect(&Collect {
+    let collected = store.clone().detach().collect(&Collect {
         max_size: gc.max_size,
         keep: reached(store, gc.recent)?,
         grace: gc.grace,

@@ -70,7 +70,7 @@ impl Failure {
     pub fn engine(error: EngineError, text: &Text) -> Failure {
         let exit = match &error {
             EngineError::Wrong(_) | EngineError::Stale(_) => Exit::Wrong,
-            EngineError::Store(StoreError::NoRun { .. }) => Exit::Wrong,
+            EngineError::Store(error) if is_request(error) => Exit::Wrong,
             error if error.is_unusable_store() => Exit::Store,
             _ => Exit::Failed,
         };
@@ -84,6 +84,12 @@ impl Failure {
     }
 }
 
+/// Whether what was asked of the store cannot be, as opposed to a store that is at fault.
+fn is_request(error: &StoreError) -> bool {
+    use StoreError::{Bundle, NoReceipt, NoRun, Pinned, Remote, Trust};
+    matches!(error, NoRun { .. } | NoReceipt { .. } | Pinned { .. } | Bundle { .. } | Remote { .. } | Trust { .. })
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         Failure::engine(error.into(), &Text::default())
@@ -91,7 +97,7 @@ impl From<StoreError> for Failure {
 }
 
 impl Note {
-    fn error(message: impl Into<String>) -> Note {
+    pub fn error(message: impl Into<String>) -> Note {
         Note { severity: Severity::Error, message: message.into(), span: None, label: None, help: None }
     }
 

@@ -4,6 +4,7 @@ use gazal_engine::{CancelToken, Outcome, RunEvent, Stop, Summary};
 use gazal_store::{Digest, Store};
 
 use crate::args::{Args, RunArgs};
+use crate::cache::tell_refusals;
 use crate::failure::{Exit, Failure, Note};
 use crate::out::Out;
 use crate::plan_file::PlanFile;
@@ -54,6 +55,9 @@ pub(crate) fn run_until(
         trace.write(path)?;
     }
     let summary = summary?;
+    if let Some(remote) = store.remote() {
+        tell_refusals(remote, out);
+    }
     if !out.json {
         tell(&workspace, &store, &ended, &summary, out);
     }

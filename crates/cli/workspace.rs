@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use gazal_engine::{
-    CancelToken, EngineError, Executors, Options, ProcessLauncher, Record, Requested, SlurmLauncher, read_record,
+    CancelToken, EngineError, Executors, Options, ProcessLauncher, Record, RemoteUse, Requested, SlurmLauncher,
+    read_record,
 };
 use gazal_spec::{Overrides, Pipeline, Selected, Source, Wanted};
 use gazal_stage_api::Backend;
-use gazal_store::{RunDir, Store};
+use gazal_store::{Mode, RunDir, Store};
 
 use crate::args::{Args, PlanArgs, Which};
 use crate::failure::{Exit, Failure, Text};
@@ -25,7 +26,25 @@ pub(crate) struct Workspace {
 pub(crate) fn open_store(args: &Args) -> Result<Store, Failure> {
     let named =
         args.store.clone().or_else(|| std::env::var_os("GAZAL_STORE").filter(|dir| !dir.is_empty()).map(PathBuf::from));
-    Ok(Store::open(&named.unwrap_or_else(|| "cache".into()))?)
+    let store = Store::open(&named.unwrap_or_else(|| "cache".into()))?;
+    match remote(args)? {
+        Some(remote) => Ok(remote.attach(store)?),
+        None => Ok(store),
+    }
+}
+
+/// The remote that the command line or the environment names.
+fn remote(args: &Args) -> Result<Option<RemoteUse>, Failure> {
+    let named = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+    let Some(url) = args.remote.clone().or_else(|| named("GAZAL_REMOTE")) else { return Ok(None) };
+    let mode = match (args.remote_mode, named("GAZAL_REMOTE_MODE")) {
+        (Some(mode), _) => mode,
+        (None, Some(text)) => {
+            text.parse().map_err(|error| Failure::wrong(format!("$GAZAL_REMOTE_MODE: {error}"), ""))?
+        }
+        (None, None) => Mode::default(),
+    };
+    Ok(Some(RemoteUse { url, mode }))
 }
 
 /// The run that `--run` names.

@@ -7,6 +7,7 @@ mod keys;
 mod learning;
 mod mistakes;
 mod process;
+mod remote;
 mod road;
 mod shape;
 mod space;

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use gazal_stage_api::{Context, DynKind, Folders, Kinds, Server, StageError};
-use gazal_store::{Digest, Lock, Output, Receipt, Scratch, Store};
+use gazal_stage_api::{Context, DynKind, Event, Folders, Kinds, Level, Server, StageError};
+use gazal_store::{Digest, Lock, Output, Receipt, Remote, Scratch, Store};
 
 use crate::prepare::role_name;
 use crate::process::{self, Peak};
@@ -58,6 +58,7 @@ impl Action<'_> {
         let outputs = self.put(&scratch)?;
         self.store.publish(&self.key, &self.receipt(outputs, started, &peak))?;
         self.store.clear_wip(&self.key)?;
+        self.share(tell);
         Ok(Said::Ran)
     }
 
@@ -103,6 +104,21 @@ impl Action<'_> {
         let outputs = scratch.iter().map(|(name, folder)| (name.clone(), folder.path().to_path_buf())).collect();
         let wip = self.store.wip(&self.key)?;
         Ok(Folders { inputs, outputs, paths: resolved, wip })
+    }
+
+    /// Lets others have the result, where the remote is used for that. That it cannot is said, and no failure.
+    fn share(&self, tell: &mut dyn FnMut(Said)) {
+        let mut warn = |text: String| tell(Said::Event(Event::Message { level: Level::Warning, text }));
+        match self.store.push(&self.key) {
+            Ok(Some(pushed)) if !pushed.conflicts.is_empty() => {
+                warn("the remote has another result for the same action: the stage is not deterministic".into());
+            }
+            Ok(_) => {}
+            Err(error) => warn(format!("the result was not sent to the remote: {error}")),
+        }
+        if let Some(warning) = self.store.remote().and_then(Remote::warning) {
+            warn(warning);
+        }
     }
 
     /// Starts the stage that serves this one, if there is one.

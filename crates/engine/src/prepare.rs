@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::paths::{self, PathError};
 use crate::protocol::{Request, Wanted};
-use crate::{Compute, EngineError, FORMAT, Manifest, Mistake, Options, SlurmNeeds, canonical_json};
+use crate::{Compute, EngineError, FORMAT, Manifest, Mistake, Options, RemoteUse, SlurmNeeds, canonical_json};
 
 /// A stage whose manifest lacks nothing but inputs.
 pub(crate) struct Prepared {
@@ -219,6 +219,7 @@ impl Known<'_> {
             base: options.base().to_path_buf(),
             threads: options.cpus(stage),
             log: Default::default(),
+            remote: RemoteUse::of(&options.store),
             service,
             force: false,
             slurm: SlurmNeeds::of(stage, stage.policy.timeout),

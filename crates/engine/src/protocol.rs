@@ -12,7 +12,7 @@ use gazal_store::{Artifact, Digest, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Manifest, SlurmNeeds};
+use crate::{Manifest, RemoteUse, SlurmNeeds};
 
 /// The line that asks for a checkpoint.
 pub(crate) const CANCEL: &str = "cancel";
@@ -35,6 +35,9 @@ pub struct Request {
     pub threads: u32,
     /// Where the stage's own words go.
     pub log: PathBuf,
+    /// Where results come from and go to, beside the store.
+    #[serde(default)]
+    pub remote: Option<RemoteUse>,
     /// The action of the stage that serves this one while it runs.
     pub service: Option<Box<Request>>,
     /// Run although the result is there.

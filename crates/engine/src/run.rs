@@ -126,8 +126,8 @@ struct Runner<'a> {
     to_come: HashMap<&'static str, usize>,
     /// Stages that must run whatever the store has.
     forced: Vec<bool>,
-    /// Inputs that were found damaged once, with their readers; a second time is a failure.
-    mended: BTreeSet<(usize, Digest)>,
+    /// Readers with makers whose bytes were gone once; a second time is a failure.
+    mended: BTreeSet<(usize, usize)>,
     history: History<'a>,
     deep: OnceCell<Vec<Option<Digest>>>,
     free: Resources,
@@ -419,17 +419,18 @@ impl<'a> Runner<'a> {
         jobs.into_values().try_for_each(|points| self.start(points))
     }
 
-    /// Whether a ready stage must wait after all, since bytes that it reads are not there: who made them makes them again.
+    /// Whether a ready stage must wait after all, since bytes that it reads are gone: who made them makes them again.
     fn recall(&mut self, index: usize) -> Result<bool, EngineError> {
         let mut lost = Vec::new();
         for from in self.needs(index) {
-            let Some(made) = &self.look.made[from] else { continue };
-            let artifacts = made.outputs.iter().map(|(_, output)| output.artifact);
-            let gone = artifacts.filter(|artifact| !self.options.store.has(artifact));
-            lost.extend(gone.map(|artifact| (from, artifact.bytes)));
+            if let Some(key) = self.look.keys[from].filter(|_| self.look.made[from].is_some())
+                && self.options.store.made(&key)?.is_none()
+            {
+                lost.push(from);
+            }
         }
-        for &(_, artifact) in &lost {
-            self.mend(index, artifact)?;
+        for &maker in &lost {
+            self.wait_again(index, maker)?;
         }
         Ok(!lost.is_empty())
     }
@@ -599,19 +600,32 @@ impl<'a> Runner<'a> {
         let deep = self.deep.get_or_init(|| self.look.known(self.pipeline).deep_keys())[index];
         if let Some(deep) = deep {
             self.options.store.publish_deep(&deep, key)?;
+            if let Err(error) = self.options.store.push_deep(&deep) {
+                let text = format!("its deep key was not sent to the remote: {error}");
+                self.pass_on(index, Event::Message { level: Level::Warning, text })?;
+            }
         }
         self.pass(index, outcome)
     }
 
-    /// An input's bytes are gone: whoever made them makes them again, and this stage waits for it.
+    /// A worker found an input damaged: whoever made it makes it again, whatever the store or its remote says of it.
     fn mend(&mut self, index: usize, artifact: Digest) -> Result<(), EngineError> {
         let holds = |made: &Made| made.outputs.iter().any(|(_, output)| output.artifact.bytes == artifact);
-        let mut makers = self.needs(index).into_iter();
-        let maker = makers.find(|&from| self.look.made[from].as_ref().is_some_and(holds));
-        let Some(maker) = maker.filter(|_| self.mended.insert((index, artifact))) else {
+        let maker = self.needs(index).into_iter().find(|&from| self.look.made[from].as_ref().is_some_and(holds));
+        let Some(maker) = maker else {
             return self.finish(index, Outcome::Failed, Some(format!("an input ({artifact}) is damaged")));
         };
-        let text = format!("the bytes of an input are gone: `{}` runs again", self.stage(maker).name);
+        self.forced[maker] = true;
+        self.wait_again(index, maker)
+    }
+
+    /// The bytes of an input are gone: the stage waits until they are made again; a second time is a failure.
+    fn wait_again(&mut self, index: usize, maker: usize) -> Result<(), EngineError> {
+        let name = &self.stage(maker).name;
+        if !self.mended.insert((index, maker)) {
+            return self.finish(index, Outcome::Failed, Some(format!("what `{name}` made is damaged again and again")));
+        }
+        let text = format!("the bytes of an input are gone: `{name}` runs again");
         self.pass_on(index, Event::Message { level: Level::Warning, text })?;
         self.set(index, State::Waiting);
         if let State::Done(outcome) = self.states[maker] {

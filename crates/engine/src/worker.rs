@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use gazal_stage_api::Kinds;
-use gazal_store::Store;
+use gazal_store::{Store, StoreError};
 
 use crate::kinds::EXEC;
 use crate::protocol::CANCEL;
@@ -45,11 +45,20 @@ fn answer(kinds: &Kinds, request: &Request, cancelled: &AtomicBool) -> Said {
     if let Err(error) = write_to(&request.log) {
         return Said::Failed(format!("cannot write the log {}: {error}", request.log.display()));
     }
-    match Store::open(&request.store) {
+    match open_store(request) {
         Ok(store) => {
             action::perform(&store, kinds, request, &mut |said| tell(&said), &|| cancelled.load(Ordering::SeqCst))
         }
         Err(error) => Said::Unusable(error.to_string()),
+    }
+}
+
+/// The store of a request, with its remote.
+pub(crate) fn open_store(request: &Request) -> Result<Store, StoreError> {
+    let store = Store::open(&request.store)?;
+    match &request.remote {
+        Some(remote) => remote.attach(store),
+        None => Ok(store),
     }
 }
 

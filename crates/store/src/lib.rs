@@ -38,6 +38,7 @@ mod bundle;
 mod census;
 mod clock;
 mod collect;
+mod deep;
 mod digest;
 mod durable;
 mod error;

@@ -10,8 +10,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gazal_stage_api::{Event, Kinds, Level};
-use gazal_store::Store;
 
+use crate::worker::open_store;
 use crate::{Request, Said, action, process};
 
 /// Other machines see a line once it is synced: at the latest after this time, if more is said.
@@ -63,7 +63,7 @@ fn read_request(path: &Path, line: usize) -> io::Result<Request> {
 }
 
 fn answer(kinds: &Kinds, request: &Request, events: &mut Events, cancelled: &AtomicBool) -> Said {
-    match Store::open(&request.store) {
+    match open_store(request) {
         Ok(store) => {
             let cancelled = || cancelled.load(Ordering::SeqCst);
             action::perform(&store, kinds, request, &mut |said| events.tell(&said), &cancelled)
