@@ -5,6 +5,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use gazal_store::Collect;
 
 use super::Space;
 use crate::{Outcome, PlanState};
@@ -86,7 +89,7 @@ impl World {
     }
 
     fn operate(&mut self) -> &'static str {
-        match self.draw(12) {
+        match self.draw(13) {
             0..=2 => {
                 let index = self.draw(STAGES as u64) as usize;
                 self.steps[index] = self.step(index);
@@ -103,6 +106,7 @@ impl World {
                 fs::remove_file(path).and_then(|()| fs::write(path, vec![b'x'; length as usize])).is_ok()
             }),
             10 => self.spoil("receipts", |path| fs::remove_file(path).is_ok()),
+            11 => self.collect(),
             _ => self.spoil("deep", |path| fs::remove_file(path).is_ok()),
         }
     }
@@ -127,6 +131,14 @@ impl World {
             assert_eq!(rows, self.rows(index), "{name}");
         }
         "run"
+    }
+
+    /// Gives back the space of what nobody needs, down to a random size.
+    fn collect(&mut self) -> &'static str {
+        let max_size = Some(self.draw(20_000));
+        let collect = Collect { max_size, grace: Duration::ZERO, ..Collect::default() };
+        self.space.store().collect(&collect).unwrap();
+        "collection"
     }
 
     /// Does something to one file of a part of the store.
