@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod arrows;
+mod crash;
 mod examples;
 mod keys;
 mod learning;
