@@ -1,6 +1,7 @@
 //! What was typed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -79,7 +80,7 @@ pub(crate) enum Verb {
     /// Print the manual page.
     Man,
     #[command(hide = true)]
-    Worker,
+    Worker(WorkerArgs),
     #[command(hide = true)]
     Probe { backend: String },
 }
@@ -92,10 +93,67 @@ pub(crate) enum RunsVerb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CacheVerb {
-    /// How much lies in the store.
+    /// How much lies in the store, and what is pinned.
     Ls,
-    /// Read every byte and say what is damaged.
-    Verify,
+    /// Read every byte, or a sample of the blobs, and say what is damaged.
+    Verify {
+        /// A share of the blobs, such as 0.1 [default: all].
+        #[arg(long, value_name = "SHARE")]
+        sample: Option<f64>,
+        /// Which share; another one another time.
+        #[arg(long, default_value_t = 0, requires = "sample")]
+        seed: u64,
+    },
+    /// Give back the space of what nobody needs, and up to a limit of what is cheap to make again.
+    Gc(GcArgs),
+    /// Keep results of stages from being collected, under the name PIPELINE/STAGE.
+    Pin(Which),
+    /// Let go of a pin.
+    Unpin { name: String },
+    /// Remove results of stages, receipts included.
+    Rm(Which),
+    /// Write results of stages into one file: cache export FILE [STAGE...] --to BUNDLE.
+    Export {
+        #[command(flatten)]
+        which: Which,
+        #[arg(long, value_name = "BUNDLE")]
+        to: PathBuf,
+    },
+    /// Take in what `export` wrote.
+    Import { bundle: PathBuf },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct GcArgs {
+    /// How much the store may have afterwards, such as 20GiB [default: all that is needed].
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_size: Option<u64>,
+    /// So many of the latest runs keep their results, beside the living ones.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub recent: usize,
+    /// What nothing refers to goes when it is older than this.
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "1h")]
+    pub grace: Duration,
+    /// Remove all but so many of the latest runs' logs.
+    #[arg(long, value_name = "N")]
+    pub keep_runs: Option<usize>,
+    /// Forget results whose bytes have been gone for so long.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub forget: Option<Duration>,
+    /// Remove nothing, and say what would be.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    gazal_spec::parse_bytes(text).ok_or_else(|| "a size is a number of bytes, or one with a unit: 20GiB".to_string())
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    match text {
+        "0" | "0s" => Ok(Duration::ZERO),
+        text => gazal_spec::parse_duration(text).ok_or_else(|| "a time has a unit: 90s, 15min, 1h30m, 2d".to_string()),
+    }
 }
 
 /// A pipeline and some of its stages, from a file or from a past run.
@@ -134,6 +192,18 @@ pub(crate) struct PlanArgs {
     /// Nothing but the named stages: what they need must be there.
     #[arg(long)]
     pub single: bool,
+}
+
+/// What a job of a cluster is started with; a local worker hears its requests on standard input.
+#[derive(Debug, clap::Args)]
+pub(crate) struct WorkerArgs {
+    #[arg(long, value_name = "FILE", requires = "events")]
+    pub request: Option<PathBuf>,
+    /// The line of the request in its file.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub line: usize,
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

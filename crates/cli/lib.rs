@@ -36,7 +36,7 @@ use clap::Parser;
 use gazal_engine::kinds::builtin;
 use gazal_stage_api::Kinds;
 
-use args::{Args, CacheVerb, RunsVerb, Verb};
+use args::{Args, RunsVerb, Verb, WorkerArgs};
 pub use devices::{DeviceReport, Devices};
 pub use failure::Exit;
 use failure::Failure;
@@ -81,6 +81,15 @@ pub(crate) struct App {
 }
 
 impl App {
+    fn work(&self, verb: &WorkerArgs) -> Result<Exit, Failure> {
+        let fine = match (&verb.request, &verb.events) {
+            (Some(request), Some(events)) => gazal_engine::job_worker_main(&self.kinds, request, verb.line, events)
+                .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?,
+            _ => gazal_engine::worker_main(&self.kinds),
+        };
+        Ok(if fine { Exit::Done } else { Exit::Failed })
+    }
+
     fn dispatch(&self, args: &Args, out: &mut Out) -> Result<Exit, Failure> {
         match &args.verb {
             Verb::Run(verb) => run::run(self, args, verb, out),
@@ -101,11 +110,10 @@ impl App {
                 Ok(Exit::Done)
             }
             Verb::Init { folder } => init::init(folder, out),
-            Verb::Cache { verb: CacheVerb::Ls } => cache::list(args, out),
-            Verb::Cache { verb: CacheVerb::Verify } => cache::verify(args, out),
+            Verb::Cache { verb } => cache::cache(self, args, verb, out),
             Verb::Completions { shell } => complete::completions(*shell),
             Verb::Man => complete::manual(),
-            Verb::Worker => Ok(if gazal_engine::worker_main(&self.kinds) { Exit::Done } else { Exit::Failed }),
+            Verb::Worker(verb) => self.work(verb),
             Verb::Probe { backend } => devices::probe(&self.devices, backend, out),
         }
     }

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use gazal_engine::{CancelToken, EngineError, Options, ProcessLauncher, Record, Requested, read_record};
+use gazal_engine::{
+    CancelToken, EngineError, Executors, Options, ProcessLauncher, Record, Requested, SlurmLauncher, read_record,
+};
 use gazal_spec::{Overrides, Pipeline, Selected, Source, Wanted};
 use gazal_stage_api::Backend;
 use gazal_store::{RunDir, Store};
@@ -124,7 +126,8 @@ impl Workspace {
         let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
         let auto = || devices::ask_auto(&program);
         let device_check = |backend: Backend| devices::ask(&program, backend);
-        let launcher = ProcessLauncher::new(program.clone());
+        let slurm = SlurmLauncher::new(program.clone(), store.clone());
+        let launcher = Executors { local: ProcessLauncher::new(program.clone()), slurm };
         let mut options = Options {
             store,
             file: self.file.clone(),
@@ -140,6 +143,7 @@ impl Workspace {
             fail_fast: false,
             auto: &auto,
             device_check: &device_check,
+            slurm_check: &SlurmLauncher::check,
             launcher: &launcher,
             cancel: CancelToken::default(),
             requested: self.requested.clone(),

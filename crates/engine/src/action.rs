@@ -45,7 +45,7 @@ impl Action<'_> {
     /// The last words; also as an error, where they come early.
     fn perform(&self, tell: &mut dyn FnMut(Said), cancelled: &dyn Fn() -> bool) -> Result<Said, Said> {
         let Some(_lock) = self.lock(tell, cancelled)? else { return Ok(Said::Cancelled) };
-        if !self.request.force && self.store.hit(&self.key)?.is_some() {
+        if !self.request.force && self.store.made(&self.key)?.is_some() {
             return Ok(Said::Found);
         }
         let (started, peak) = (Instant::now(), Peak::begin());

@@ -67,13 +67,13 @@ fn measured(store: &Store, receipt: &Receipt) -> BTreeMap<String, Value> {
 fn stage_diff(name: &str, a: Option<Side>, b: Option<Side>) -> StageDiff {
     let seconds = (a.as_ref().map(|side| side.seconds), b.as_ref().map(|side| side.seconds));
     let (fields, metrics) = match (a, b) {
-        (Some(a), Some(b)) => (differences(a.fields, b.fields), differences(a.metrics, b.metrics)),
+        (Some(a), Some(b)) => (differences(&a.fields, &b.fields), differences(&a.metrics, &b.metrics)),
         _ => (Vec::new(), Vec::new()),
     };
     StageDiff { name: name.into(), fields, metrics, seconds }
 }
 
-fn differences(a: BTreeMap<String, Value>, b: BTreeMap<String, Value>) -> Vec<FieldDiff> {
+fn differences(a: &BTreeMap<String, Value>, b: &BTreeMap<String, Value>) -> Vec<FieldDiff> {
     let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
     let differing = names.into_iter().filter(|name| a.get(*name) != b.get(*name));
     differing.map(|name| FieldDiff { field: name.clone(), a: a.get(name).cloned(), b: b.get(name).cloned() }).collect()

@@ -71,7 +71,7 @@ impl<'a> History<'a> {
         let past = self.past();
         let alike = past.bare.get(&bare(&whole)).into_iter().flatten();
         let fits = |key: &&Digest| draft.likened(&past.deeds[*key].manifest) == draft.manifest;
-        alike.filter(fits).any(|key| matches!(self.store.hit(key), Ok(Some(_))))
+        alike.filter(fits).any(|key| matches!(self.store.made(key), Ok(Some(_))))
     }
 
     /// The past action to compare with: the stage's last one in this pipeline, else that of the same kind with the

@@ -1,4 +1,5 @@
-//! How a run gets its workers: processes of the same binary, or, in tests, threads.
+//! How a run gets its workers: processes of the same binary, jobs of a cluster (`slurm`), or, in
+//! tests, threads.
 //!
 //! A process performs one action after another: when it has said its last word on one it waits for the next of its
 //! trade (kind, device, threads), so that thousands of small stages do not pay thousands of starts. It goes when the
@@ -19,7 +20,7 @@ use std::time::Duration;
 use gazal_stage_api::DeviceRequest;
 
 use crate::protocol::CANCEL;
-use crate::{EngineError, Request, Said, process};
+use crate::{EngineError, Request, Said, SlurmLauncher, process};
 
 /// What a run hears of a worker.
 pub enum Report {
@@ -37,8 +38,52 @@ pub trait Launcher {
     /// When no worker could be started.
     fn launch(&self, request: &Request, sink: Sink) -> Result<Box<dyn Job>, EngineError>;
 
+    /// Starts several at once, in their order: for executors to which that means something.
+    ///
+    /// # Errors
+    /// When one of them could not be started.
+    fn launch_many(&self, launches: Vec<Launch>) -> Result<Vec<Box<dyn Job>>, EngineError> {
+        launches.into_iter().map(|launch| self.launch(&launch.request, launch.sink)).collect()
+    }
+
     /// Lets workers go that wait for a kind of which `comes` says that there is no more.
     fn retire(&self, _comes: &dyn Fn(&str) -> bool) {}
+}
+
+/// What a worker is started with.
+pub struct Launch {
+    pub request: Request,
+    pub sink: Sink,
+}
+
+/// Starts each worker where its stage says: here, or on Slurm.
+pub struct Executors<L> {
+    pub local: L,
+    pub slurm: SlurmLauncher,
+}
+
+impl<L: Launcher> Executors<L> {
+    fn of(&self, request: &Request) -> &dyn Launcher {
+        if request.slurm.is_some() { &self.slurm } else { &self.local }
+    }
+}
+
+impl<L: Launcher> Launcher for Executors<L> {
+    fn launch(&self, request: &Request, sink: Sink) -> Result<Box<dyn Job>, EngineError> {
+        self.of(request).launch(request, sink)
+    }
+
+    /// Launches that belong together run in the same place.
+    fn launch_many(&self, launches: Vec<Launch>) -> Result<Vec<Box<dyn Job>>, EngineError> {
+        match launches.first() {
+            Some(first) => self.of(&first.request).launch_many(launches),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn retire(&self, comes: &dyn Fn(&str) -> bool) {
+        self.local.retire(comes);
+    }
 }
 
 /// A worker at work. Dropping it ends it.

@@ -32,6 +32,7 @@ mod protocol;
 mod record;
 mod resources;
 mod run;
+mod slurm;
 mod state;
 mod worker;
 
@@ -44,16 +45,17 @@ pub use diff::{FieldDiff, StageDiff, diff};
 pub use error::{EngineError, Mistake};
 pub use estimate::Estimate;
 pub use explain::{Explanation, PastRun, explain};
-pub use launch::{Job, Launcher, ProcessLauncher, Report, Sink};
+pub use launch::{Executors, Job, Launch, Launcher, ProcessLauncher, Report, Sink};
 pub use manifest::{Compute, FORMAT, Manifest, canonical_json};
 pub use options::{Options, Requested};
 pub use paths::paths_of;
 pub use plan::plan;
 pub use plan::{Plan, PlanState, Planned};
-pub use prepare::{bare_manifest, produced};
+pub use prepare::bare_manifest;
 pub use protocol::{Request, Said};
 pub use record::{Header, Record, RunEvent, StageRecord, Summary, log_path, read_hits, read_record};
 pub use run::run;
+pub use slurm::{Pace, SlurmLauncher, SlurmNeeds, job_worker_main};
 pub use state::Outcome;
 pub use worker::worker_main;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use gazal_spec::{Bound, Condition, Metric, Pipeline};
-use gazal_store::{Artifact, Receipt, Store};
+use gazal_store::{Artifact, Made, Store};
 use serde_json::Value;
 
 use crate::manifest::flatten;
@@ -16,7 +16,7 @@ pub(crate) struct Metrics<'a> {
     pub store: &'a Store,
     pub pipeline: &'a Pipeline,
     /// Of the stages that are done.
-    pub receipts: &'a [Option<Receipt>],
+    pub made: &'a [Option<Made>],
 }
 
 impl Metrics<'_> {
@@ -48,9 +48,8 @@ impl Metrics<'_> {
 
     fn value(&self, stage: usize, metric: &Metric) -> Result<f64, String> {
         let name = &self.pipeline.stages[stage].name;
-        let receipt = self.receipts[stage].as_ref().ok_or_else(|| format!("`{name}` has no result"))?;
-        let output =
-            receipt.outputs.get(&metric.output).ok_or_else(|| format!("`{name}` has no `{}`", metric.output))?;
+        let made = self.made[stage].as_ref().ok_or_else(|| format!("`{name}` has no result"))?;
+        let output = made.output(&metric.output).ok_or_else(|| format!("`{name}` has no `{}`", metric.output))?;
         let all = read(self.store, &output.artifact).map_err(|error| format!("{FILE} of `{name}`: {error}"))?;
         let found = metric.path.iter().try_fold(&all, |table, step| table.get(step)).and_then(Value::as_f64);
         found.ok_or_else(|| {

@@ -38,6 +38,8 @@ pub struct Options<'a> {
     pub auto: &'a dyn Fn() -> Backend,
     /// Whether this program on this machine can compute there; asked only when something must run.
     pub device_check: &'a dyn Fn(Backend) -> Result<(), String>,
+    /// Whether jobs can be submitted here; asked only when one must be.
+    pub slurm_check: &'a dyn Fn() -> Result<(), String>,
     pub launcher: &'a dyn Launcher,
     pub cancel: CancelToken,
     /// Kept in the run's record.

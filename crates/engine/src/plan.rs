@@ -10,7 +10,7 @@
 use std::cmp::max;
 
 use gazal_spec::Pipeline;
-use gazal_store::{Digest, Receipt, Store, StoreError};
+use gazal_store::{Digest, Made, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::cause::{self, Cause};
@@ -115,8 +115,8 @@ pub(crate) struct Look {
     pub prepared: Vec<Option<Prepared>>,
     pub standing: Vec<Standing>,
     pub want: Vec<Want>,
-    /// Of all whose outputs are known and will stay as they are.
-    pub receipts: Vec<Option<Receipt>>,
+    /// What they made whose outputs are known and will stay as they are.
+    pub made: Vec<Option<Made>>,
     pub keys: Vec<Option<Digest>>,
     /// Why stages are left out for certain.
     pub left_out: Vec<Option<String>>,
@@ -131,7 +131,7 @@ pub(crate) fn look(pipeline: &Pipeline, options: &Options) -> Result<Look, Engin
         prepared,
         standing: (0..count).map(|_| Standing::Out).collect(),
         want: vec![Want::No; count],
-        receipts: (0..count).map(|_| None).collect(),
+        made: (0..count).map(|_| None).collect(),
         keys: vec![None; count],
         left_out: vec![None; count],
         again: (0..count).map(|index| options.force.contains(&index)).collect(),
@@ -158,7 +158,7 @@ impl Looker<'_> {
     fn stand(&mut self, look: &mut Look) -> Result<(), EngineError> {
         for &index in &self.options.selected {
             let stage = &self.pipeline.stages[index];
-            look.receipts[index] = None;
+            look.made[index] = None;
             let Some(draft) = look.known(self.pipeline).draft(index) else { continue };
             look.keys[index] = draft.is_complete().then(|| draft.manifest.key());
             if stage.is_service {
@@ -170,10 +170,10 @@ impl Looker<'_> {
                 Some(key) => lookup(&self.options.store, &key)?,
                 None => Found::Nothing,
             };
-            (look.standing[index], look.receipts[index]) = match found {
+            (look.standing[index], look.made[index]) = match found {
                 _ if look.again[index] => (Standing::Thin, None),
-                Found::Hit(receipt) => (Standing::Here, Some(receipt)),
-                Found::Lost(receipt) => (Standing::Thin, Some(receipt)),
+                Found::Hit(made) => (Standing::Here, Some(made)),
+                Found::Lost(made) => (Standing::Thin, Some(made)),
                 Found::Nothing => self.stand_deep(index, look)?,
             };
         }
@@ -181,7 +181,7 @@ impl Looker<'_> {
     }
 
     /// A result without what it was made from, where none of that is there.
-    fn stand_deep(&mut self, index: usize, look: &mut Look) -> Result<(Standing, Option<Receipt>), EngineError> {
+    fn stand_deep(&mut self, index: usize, look: &mut Look) -> Result<(Standing, Option<Made>), EngineError> {
         let nothing = |from: usize| matches!(look.standing[from], Standing::Nothing) && !look.again[from];
         let absent = self.pipeline.stages[index].reads().all(|from| nothing(from.stage));
         if look.keys[index].is_some() || !absent {
@@ -194,9 +194,9 @@ impl Looker<'_> {
             None => None,
         };
         match key.map(|key| Ok::<_, StoreError>((key, lookup(&self.options.store, &key)?))).transpose()? {
-            Some((key, Found::Hit(receipt))) => {
+            Some((key, Found::Hit(made))) => {
                 look.keys[index] = Some(key);
-                Ok((Standing::Deep, Some(receipt)))
+                Ok((Standing::Deep, Some(made)))
             }
             _ => Ok((Standing::Nothing, None)),
         }
@@ -208,7 +208,7 @@ impl Looker<'_> {
         if let Some(from) = self.pipeline.needs(index).find(|&from| look.left_out[from].is_some()) {
             return Some(format!("`{}` is left out", self.pipeline.stages[from].name));
         }
-        let metrics = Metrics { store: &self.options.store, pipeline: self.pipeline, receipts: &look.receipts };
+        let metrics = Metrics { store: &self.options.store, pipeline: self.pipeline, made: &look.made };
         let there = |stage: usize| matches!(look.standing[stage], Standing::Here | Standing::Deep);
         stage.when.iter().filter(|condition| condition.stages().all(there)).find_map(|one| metrics.refusal(one))
     }
@@ -274,7 +274,7 @@ impl Looker<'_> {
 
 impl Look {
     pub fn known<'a>(&'a self, pipeline: &'a Pipeline) -> Known<'a> {
-        Known { pipeline, prepared: &self.prepared, receipts: &self.receipts }
+        Known { pipeline, prepared: &self.prepared, made: &self.made }
     }
 
     /// Whether a stage is done with before anything runs.
@@ -368,16 +368,16 @@ pub(crate) fn causes(stage: &gazal_spec::Stage, draft: &Draft, history: &History
 
 /// What the store has under a key.
 pub(crate) enum Found {
-    Hit(Receipt),
-    /// A receipt whose outputs are no longer all there.
-    Lost(Receipt),
+    Hit(Made),
+    /// What was made and is no longer all there.
+    Lost(Made),
     Nothing,
 }
 
 /// A hit needs its receipt and all that it made.
 pub(crate) fn lookup(store: &Store, key: &Digest) -> Result<Found, StoreError> {
-    match store.hit(key)? {
-        Some(receipt) => Ok(Found::Hit(receipt)),
-        None => Ok(store.receipt(key)?.map_or(Found::Nothing, Found::Lost)),
+    match store.made(key)? {
+        Some(made) => Ok(Found::Hit(made)),
+        None => Ok(store.receipt(key)?.map_or(Found::Nothing, |receipt| Found::Lost(Made::from(&receipt)))),
     }
 }

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use gazal_spec::{OutputRef, Pipeline, Stage};
 use gazal_stage_api::{DeviceRequest, Problem, Role};
-use gazal_store::{Artifact, Digest, Receipt};
+use gazal_store::{Artifact, Digest, Made};
 use serde_json::Value;
 
 use crate::paths::{self, PathError};
 use crate::protocol::{Request, Wanted};
-use crate::{Compute, EngineError, FORMAT, Manifest, Mistake, Options, canonical_json};
+use crate::{Compute, EngineError, FORMAT, Manifest, Mistake, Options, SlurmNeeds, canonical_json};
 
 /// A stage whose manifest lacks nothing but inputs.
 pub(crate) struct Prepared {
@@ -167,14 +167,14 @@ pub(crate) fn place_of(stage: &Stage, field: &str) -> Option<gazal_spec::Place> 
 pub(crate) struct Known<'a> {
     pub pipeline: &'a Pipeline,
     pub prepared: &'a [Option<Prepared>],
-    /// Of the stages whose outputs are known.
-    pub receipts: &'a [Option<Receipt>],
+    /// What the stages made whose outputs are known.
+    pub made: &'a [Option<Made>],
 }
 
 impl Known<'_> {
-    /// The artifact behind a reference, where its stage has a receipt.
+    /// The artifact behind a reference, where its stage has made something.
     pub fn produced(&self, from: &OutputRef) -> Option<Artifact> {
-        produced(self.receipts, from)
+        produced(self.made, from)
     }
 
     /// The manifest of a stage with the inputs that are there; `None` for a stage that is not selected.
@@ -221,6 +221,7 @@ impl Known<'_> {
             log: Default::default(),
             service,
             force: false,
+            slurm: SlurmNeeds::of(stage, stage.policy.timeout),
         })
     }
 
@@ -252,10 +253,9 @@ impl Known<'_> {
     }
 }
 
-/// The artifact behind a reference, where its stage has a receipt.
-pub fn produced(receipts: &[Option<Receipt>], from: &OutputRef) -> Option<Artifact> {
-    let receipt = receipts.get(from.stage)?.as_ref()?;
-    receipt.outputs.get(&from.output).map(|output| output.artifact)
+/// The artifact behind a reference, where its stage has made something.
+fn produced(made: &[Option<Made>], from: &OutputRef) -> Option<Artifact> {
+    made.get(from.stage)?.as_ref()?.output(&from.output).map(|output| output.artifact)
 }
 
 pub(crate) fn role_name(role: Role) -> &'static str {

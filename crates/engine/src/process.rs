@@ -4,10 +4,13 @@
 //! adopts what its children leave behind (subreaper), so even a process that left the group is found again.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use nix::sys::prctl;
 use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::unistd::{Pid, getpgrp, getpid};
 
 /// Ends the worker when the runner dies, for kinds that start no processes: those end by the closed stdin, which
@@ -19,6 +22,20 @@ pub(crate) fn die_with_parent() {
 /// Adopts descendants whose parents have died.
 pub(crate) fn adopt_orphans() {
     let _ = prctl::set_child_subreaper(true);
+}
+
+/// From now on the signals USR1 and TERM set `flag` instead of ending this process. They are held back in all threads
+/// that are started later, and a thread of their own takes them; children are not affected.
+pub(crate) fn heed_signals(flag: &Arc<AtomicBool>) -> std::io::Result<()> {
+    let signals = SigSet::from_iter([Signal::SIGUSR1, Signal::SIGTERM]);
+    signals.thread_block()?;
+    let flag = Arc::clone(flag);
+    thread::spawn(move || {
+        while signals.wait().is_ok() {
+            flag.store(true, Ordering::SeqCst);
+        }
+    });
+    Ok(())
 }
 
 /// Ends a process group. Harmless where it is gone.

@@ -12,7 +12,7 @@ use gazal_store::{Artifact, Digest, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::Manifest;
+use crate::{Manifest, SlurmNeeds};
 
 /// The line that asks for a checkpoint.
 pub(crate) const CANCEL: &str = "cancel";
@@ -39,6 +39,9 @@ pub struct Request {
     pub service: Option<Box<Request>>,
     /// Run although the result is there.
     pub force: bool,
+    /// What its job asks for, where it is to run on Slurm.
+    #[serde(default)]
+    pub slurm: Option<SlurmNeeds>,
 }
 
 /// An output to be made.

@@ -23,7 +23,7 @@ enum Gpus {
 }
 
 /// What a running stage holds, to be given back.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Claim {
     cpus: u32,
     memory: u64,

@@ -7,22 +7,24 @@
 //! 4. Asked to stop, the loop starts nothing more and ends when the last worker has reported.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use gazal_spec::{Pipeline, Stage};
+use gazal_spec::{Executor, Pipeline, Stage};
 use gazal_stage_api::{Event, Level};
-use gazal_store::{Digest, Receipt};
+use gazal_store::{Digest, Made};
 
 use crate::history::History;
 use crate::metrics::Metrics;
 use crate::plan::{self, Found, Look, lookup};
 use crate::prepare::{Known, mistake};
 use crate::record::{Recorder, log_path};
-use crate::resources::{Demand, Resources};
+use crate::resources::{Claim, Demand, Resources};
 use crate::state::{End, Ready, Running, State};
-use crate::{Cause, EngineError, Mistake, Options, Outcome, Report, RunEvent, Said, Stop, Summary};
+use crate::{
+    Cause, EngineError, Job, Launch, Mistake, Options, Outcome, Report, Request, RunEvent, Said, Sink, Stop, Summary,
+};
 
 /// How often the loop looks whether it was asked to stop, and whether a pause or a timeout is over.
 const TICK: Duration = Duration::from_millis(50);
@@ -77,6 +79,10 @@ fn obstacle(pipeline: &Pipeline, options: &Options, look: &Look, index: usize) -
     if let Some(reason) = stage.kind.unavailable(&stage.params) {
         return Some(mistake(stage, "kind", reason));
     }
+    if !is_local(stage) {
+        let refused = (options.slurm_check)().err()?;
+        return Some(Mistake { help: Some(SLURM_HELP.into()), ..mistake(stage, "executor", refused) });
+    }
     if stage.kind.traits().computes
         && let Err(refused) = (options.device_check)(device.backend)
     {
@@ -84,6 +90,21 @@ fn obstacle(pipeline: &Pipeline, options: &Options, look: &Look, index: usize) -
     }
     let (field, reason) = Demand::of(stage, device, options).too_much(options)?;
     Some(mistake(stage, field, reason))
+}
+
+const SLURM_HELP: &str = "run on a machine that can submit jobs, or set `executor = \"local\"`";
+
+/// Whether a stage's worker is a process of this machine.
+fn is_local(stage: &Stage) -> bool {
+    stage.executor == Executor::Local
+}
+
+/// A stage that is about to start.
+struct Start {
+    index: usize,
+    request: Request,
+    claim: Claim,
+    tried: u32,
 }
 
 struct Runner<'a> {
@@ -99,6 +120,8 @@ struct Runner<'a> {
     due: VecDeque<usize>,
     ready: BTreeSet<usize>,
     running: BTreeSet<usize>,
+    /// How many of them are processes of this machine.
+    at_work: usize,
     /// How many stages of each kind are not done.
     to_come: HashMap<&'static str, usize>,
     /// Stages that must run whatever the store has.
@@ -136,6 +159,7 @@ impl<'a> Runner<'a> {
             due: VecDeque::new(),
             ready: BTreeSet::new(),
             running: BTreeSet::new(),
+            at_work: 0,
             to_come: HashMap::new(),
             forced: (0..count).map(|index| options.force.contains(&index)).collect(),
             mended: BTreeSet::new(),
@@ -261,8 +285,13 @@ impl<'a> Runner<'a> {
             State::Running(_) => drop(self.running.insert(index)),
             _ => {}
         }
+        let local = usize::from(is_local(self.stage(index)));
+        if matches!(state, State::Running(_)) {
+            self.at_work += local;
+        }
         if let State::Running(before) = std::mem::replace(&mut self.states[index], state) {
             self.free.release(before.claim);
+            self.at_work -= local;
         }
     }
 
@@ -308,16 +337,16 @@ impl<'a> Runner<'a> {
         if let Some((outcome, why)) = self.held_up(index) {
             return self.finish(index, outcome, why);
         }
-        if self.look.is_done(index) && self.look.receipts[index].is_some() && !self.forced[index] {
+        if self.look.is_done(index) && self.look.made[index].is_some() && !self.forced[index] {
             return self.hit(index);
         }
         let Some(draft) = self.known().draft(index) else { return Ok(()) };
         let key = draft.manifest.key();
         self.look.keys[index] = Some(key);
         if !self.forced[index]
-            && let Found::Hit(receipt) = lookup(&self.options.store, &key)?
+            && let Found::Hit(made) = lookup(&self.options.store, &key)?
         {
-            self.look.receipts[index] = Some(receipt);
+            self.look.made[index] = Some(made);
             return self.hit(index);
         }
         let ready = Ready { manifest: draft.manifest, tried: 0, after: None };
@@ -353,7 +382,7 @@ impl<'a> Runner<'a> {
     }
 
     fn metrics(&self) -> Metrics<'_> {
-        Metrics { store: &self.options.store, pipeline: self.pipeline, receipts: &self.look.receipts }
+        Metrics { store: &self.options.store, pipeline: self.pipeline, made: &self.look.made }
     }
 
     fn hit(&mut self, index: usize) -> Result<(), EngineError> {
@@ -371,27 +400,31 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Starts what is ready while the machine has something left.
+    /// Starts what is ready: jobs of a cluster all at once, processes while this machine has something left.
     fn start_ready(&mut self) -> Result<(), EngineError> {
         let now = Instant::now();
+        let mut jobs: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for index in self.ready.clone() {
-            if self.running.len() >= self.options.jobs.max(1) {
-                break;
-            }
+            let stage = self.stage(index);
+            let full = is_local(stage) && self.at_work >= self.options.jobs.max(1);
             let State::Ready(ready) = &self.states[index] else { continue };
-            if ready.after.is_none_or(|after| after <= now) && !self.recall(index)? {
-                self.start(index)?;
+            if full || ready.after.is_some_and(|after| after > now) || self.recall(index)? {
+                continue;
+            }
+            match is_local(stage) {
+                true => self.start(vec![index])?,
+                false => jobs.entry(&stage.base).or_default().push(index),
             }
         }
-        Ok(())
+        jobs.into_values().try_for_each(|points| self.start(points))
     }
 
     /// Whether a ready stage must wait after all, since bytes that it reads are not there: who made them makes them again.
     fn recall(&mut self, index: usize) -> Result<bool, EngineError> {
         let mut lost = Vec::new();
         for from in self.needs(index) {
-            let Some(receipt) = &self.look.receipts[from] else { continue };
-            let artifacts = receipt.outputs.values().map(|output| output.artifact);
+            let Some(made) = &self.look.made[from] else { continue };
+            let artifacts = made.outputs.iter().map(|(_, output)| output.artifact);
             let gone = artifacts.filter(|artifact| !self.options.store.has(artifact));
             lost.extend(gone.map(|artifact| (from, artifact.bytes)));
         }
@@ -401,28 +434,54 @@ impl<'a> Runner<'a> {
         Ok(!lost.is_empty())
     }
 
-    fn start(&mut self, index: usize) -> Result<(), EngineError> {
-        let stage = self.stage(index);
-        if let Some(obstacle) = obstacle(self.pipeline, self.options, &self.look, index) {
-            return self.finish(index, Outcome::Failed, Some(obstacle.message));
+    /// Starts points of one stage together, as far as there is room for them.
+    fn start(&mut self, points: Vec<usize>) -> Result<(), EngineError> {
+        let mut starts = Vec::new();
+        for index in points {
+            if let Some(obstacle) = obstacle(self.pipeline, self.options, &self.look, index) {
+                self.finish(index, Outcome::Failed, Some(obstacle.message))?;
+            } else {
+                starts.extend(self.prepare_start(index));
+            }
         }
+        let launches =
+            starts.iter().map(|start| Launch { request: start.request.clone(), sink: self.sink(start.index) });
+        let jobs = self.options.launcher.launch_many(launches.collect())?;
+        starts.into_iter().zip(jobs).try_for_each(|(start, job)| self.started(start, job))
+    }
+
+    /// Takes what a ready stage needs of this machine; `None` where that is not free.
+    fn prepare_start(&mut self, index: usize) -> Option<Start> {
+        let stage = self.stage(index);
         let (State::Ready(ready), Some(prepared)) = (&self.states[index], &self.look.prepared[index]) else {
-            return Ok(());
+            return None;
         };
         let (manifest, tried) = (ready.manifest.clone(), ready.tried);
-        let Some(claim) = self.free.claim(&Demand::of(stage, prepared.device, self.options)) else { return Ok(()) };
-        let Some(mut request) = self.known().request(index, manifest.clone(), self.options) else { return Ok(()) };
+        let claim = match is_local(stage) {
+            true => self.free.claim(&Demand::of(stage, prepared.device, self.options))?,
+            false => Claim::default(),
+        };
+        let mut request = self.known().request(index, manifest, self.options)?;
         request.device = claim.device(request.device);
         request.force = self.forced[index];
         request.log = log_path(&self.recorder.dir, &stage.name);
-        let (key, causes, log) = (manifest.key(), self.causes(index), request.log.clone());
+        Some(Start { index, request, claim, tried })
+    }
+
+    /// Where a worker's reports go; the run may be over when it still talks, and then nobody needs to hear it.
+    fn sink(&self, index: usize) -> Sink {
         let sender = self.sender.clone();
-        // The run may be over when a worker still talks: then nobody needs to hear it.
-        let sink = Box::new(move |report| drop(sender.send((index, report))));
-        let job = self.options.launcher.launch(&request, sink)?;
-        let running = Running { manifest, job, started: Instant::now(), claim, tried, last: None, end: End::Open };
+        Box::new(move |report| drop(sender.send((index, report))))
+    }
+
+    fn started(&mut self, start: Start, job: Box<dyn Job>) -> Result<(), EngineError> {
+        let Start { index, request, claim, tried } = start;
+        let (stage, key, causes) = (self.stage(index), request.manifest.key(), self.causes(index));
+        let started = Instant::now();
+        let running = Running { manifest: request.manifest, job, started, claim, tried, last: None, end: End::Open };
         self.set(index, State::Running(Box::new(running)));
-        self.tell(&RunEvent::Start { name: stage.name.clone(), kind: stage.kind.name().into(), key, causes, log })
+        let (name, kind) = (stage.name.clone(), stage.kind.name().into());
+        self.tell(&RunEvent::Start { name, kind, key, causes, log: request.log })
     }
 
     fn causes(&self, index: usize) -> Vec<Cause> {
@@ -435,7 +494,8 @@ impl<'a> Runner<'a> {
     fn obey(&mut self) -> Result<(), EngineError> {
         let level = self.options.cancel.level();
         for index in self.running.clone() {
-            let timeout = self.stage(index).policy.timeout;
+            // A cluster counts the time itself, from when the job left its queue.
+            let timeout = self.stage(index).policy.timeout.filter(|_| is_local(self.stage(index)));
             let State::Running(running) = &mut self.states[index] else { continue };
             let over = timeout.and_then(|timeout| running.started.elapsed().checked_sub(timeout));
             let wanted = match level {
@@ -531,10 +591,10 @@ impl<'a> Runner<'a> {
     }
 
     fn made(&mut self, index: usize, key: &Digest, outcome: Outcome) -> Result<(), EngineError> {
-        let Some(receipt) = self.options.store.hit(key)? else {
+        let Some(made) = self.options.store.made(key)? else {
             return self.fail(index, "its result vanished from the store".into());
         };
-        self.look.receipts[index] = Some(receipt);
+        self.look.made[index] = Some(made);
         self.forced[index] = false;
         let deep = self.deep.get_or_init(|| self.look.known(self.pipeline).deep_keys())[index];
         if let Some(deep) = deep {
@@ -545,9 +605,9 @@ impl<'a> Runner<'a> {
 
     /// An input's bytes are gone: whoever made them makes them again, and this stage waits for it.
     fn mend(&mut self, index: usize, artifact: Digest) -> Result<(), EngineError> {
-        let holds = |receipt: &Receipt| receipt.outputs.values().any(|output| output.artifact.bytes == artifact);
+        let holds = |made: &Made| made.outputs.iter().any(|(_, output)| output.artifact.bytes == artifact);
         let mut makers = self.needs(index).into_iter();
-        let maker = makers.find(|&from| self.look.receipts[from].as_ref().is_some_and(holds));
+        let maker = makers.find(|&from| self.look.made[from].as_ref().is_some_and(holds));
         let Some(maker) = maker.filter(|_| self.mended.insert((index, artifact))) else {
             return self.finish(index, Outcome::Failed, Some(format!("an input ({artifact}) is damaged")));
         };
@@ -565,7 +625,7 @@ impl<'a> Runner<'a> {
 
     /// A stage that was done waits again, and everybody that still needs it waits for it.
     fn reopen(&mut self, maker: usize) {
-        self.look.receipts[maker] = None;
+        self.look.made[maker] = None;
         self.set(maker, State::Waiting);
         for reader in self.options.selected.clone() {
             if matches!(self.states[reader], State::Waiting) && self.needs(reader).contains(&maker) {

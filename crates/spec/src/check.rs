@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use gazal_stage_api::Kinds;
 
 use crate::diagnostic::{Origin, Report};
+use crate::executor::Choice;
 use crate::keys::{expect_table, take_table};
 use crate::params::Checkers;
 use crate::places::Surveyor;
@@ -25,6 +26,7 @@ pub(crate) fn check(source: &Source, mut file: Table, kinds: &Kinds, report: &mu
     scope.apply_table(params, report);
     let pipeline = scope.apply_table(section(&file, "pipeline", report), report);
     let defaults = Settings::read(&pipeline, Settings::default(), report);
+    let executor = Choice::read(&pipeline, &Choice::default(), report);
     let name = read_name(file.entry("pipeline"), &pipeline, report);
     let pools = policy::read_pools(&file, report);
     let surveyor = Surveyor::of(source);
@@ -38,6 +40,7 @@ pub(crate) fn check(source: &Source, mut file: Table, kinds: &Kinds, report: &mu
         pipeline: &pipeline,
         names: &names,
         defaults,
+        executor,
         pools: &pools,
         shared: Shared::default(),
     };
@@ -176,6 +179,7 @@ fn stage(draft: Draft, ties: Ties, rank: &[Option<usize>]) -> Option<Stage> {
             None => None,
         },
         is_service: false,
+        executor: draft.executor.into_executor(),
         places: draft.places,
         matrix: draft.matrix,
     })

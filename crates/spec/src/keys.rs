@@ -20,8 +20,11 @@ pub(crate) const PROFILE: Keys =
     Keys { place: "a profile", known: &["pipeline", "params", "pools", "stages"], later: &[] };
 pub(crate) const OVERRIDE: Keys =
     Keys { place: "what `--set` changes", known: &["pipeline", "params", "pools", "stages"], later: &[] };
-pub(crate) const PIPELINE: Keys =
-    Keys { place: "`[pipeline]`", known: &["name", "seed", "backend", "precision"], later: &["executor", "remote"] };
+pub(crate) const PIPELINE: Keys = Keys {
+    place: "`[pipeline]`",
+    known: &["name", "seed", "backend", "precision", "executor", "slurm"],
+    later: &["remote"],
+};
 pub(crate) const STAGE: Keys = Keys {
     place: "a stage",
     known: &[
@@ -42,10 +45,14 @@ pub(crate) const STAGE: Keys = Keys {
         "pool",
         "allow_failure",
         "service",
+        "executor",
+        "slurm",
     ],
     later: &[],
 };
 pub(crate) const RETRIES: Keys = Keys { place: "`retries`", known: &["max", "backoff"], later: &[] };
+pub(crate) const SLURM: Keys =
+    Keys { place: "`slurm`", known: &["partition", "account", "qos", "constraint", "at_once", "extra"], later: &[] };
 pub(crate) const NEEDS: Keys = Keys { place: "`needs`", known: &["gpus", "cpus", "memory"], later: &[] };
 
 /// Reports the keys of a whole file, profiles that are not chosen included.

@@ -10,6 +10,7 @@
 mod check;
 mod condition;
 mod diagnostic;
+mod executor;
 mod keys;
 mod matrix;
 mod merge;
@@ -38,13 +39,14 @@ use gazal_stage_api::Kinds;
 
 pub use condition::{Bound, Comparison, Condition, Metric};
 pub use diagnostic::{Diagnostic, Origin, Severity};
+pub use executor::{Executor, SlurmOptions};
 pub use merge::Overrides;
 pub use pipeline::{Input, OutputRef, Pipeline, Stage};
 pub use places::Places;
-pub use policy::Policy;
+pub use policy::{Policy, parse_duration};
 pub use schema::schema;
 pub use select::{Selected, Wanted};
-pub use settings::{BackendChoice, Needs};
+pub use settings::{BackendChoice, Needs, parse_bytes};
 pub use source::{Place, Source};
 
 use diagnostic::Report;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gazal_stage_api::{DynKind, OutPort, Precision};
 use serde_json::{Map, Value};
 
-use crate::{BackendChoice, Condition, Diagnostic, Needs, Places, Policy};
+use crate::{BackendChoice, Condition, Diagnostic, Executor, Needs, Places, Policy};
 
 #[derive(Clone, Debug)]
 pub struct Pipeline {
@@ -38,6 +38,7 @@ pub struct Stage {
     pub backend: BackendChoice,
     pub precision: Precision,
     pub needs: Needs,
+    pub executor: Executor,
     pub policy: Arc<Policy>,
     /// All must hold, or the stage is left out.
     pub when: Vec<Condition>,

@@ -64,7 +64,7 @@ fn read_retries(node: &Node, report: &mut Report) -> (u32, Duration) {
 }
 
 fn read_time(node: &Node, name: &str, report: &mut Report) -> Option<Duration> {
-    scalar(node, &format!("`{name}` {DURATION}"), report, |value| duration(value.as_str()?))
+    scalar(node, &format!("`{name}` {DURATION}"), report, |value| parse_duration(value.as_str()?))
 }
 
 fn read_pool(node: &Node, pools: &BTreeMap<String, u32>, report: &mut Report) -> Option<String> {
@@ -120,7 +120,7 @@ pub(crate) fn texts<'a>(node: &'a Node, name: &str, report: &mut Report) -> Vec<
 }
 
 /// `90s`, `15min`, `1h30m`: numbers with units, largest first or not.
-fn duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut seconds = 0.0;
     while !rest.is_empty() {
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn times_are_read_with_their_units() {
-        let seconds = |text| duration(text).map(|time| time.as_secs_f64());
+        let seconds = |text| parse_duration(text).map(|time| time.as_secs_f64());
         assert_eq!(seconds("90s"), Some(90.0));
         assert_eq!(seconds("1h30m"), Some(5400.0));
         assert_eq!(seconds("1.5 h"), Some(5400.0));

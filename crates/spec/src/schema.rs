@@ -51,6 +51,8 @@ fn definitions(kinds: &Kinds) -> Map<String, Value> {
         "seed": or_reference(&json!({ "type": "integer", "minimum": 0 })),
         "backend": or_reference(&json!({ "type": "string", "pattern": "^(cpu|auto|wgpu(:[0-9]+)?|cuda(:[0-9]+)?)$" })),
         "precision": or_reference(&json!({ "enum": ["f32", "bf16"] })),
+        "executor": or_reference(&json!({ "enum": ["local", "slurm"] })),
+        "slurm": slurm(),
         "pipeline": {
             "type": "object",
             "additionalProperties": false,
@@ -59,6 +61,8 @@ fn definitions(kinds: &Kinds) -> Map<String, Value> {
                 "seed": { "$ref": "#/$defs/seed" },
                 "backend": { "$ref": "#/$defs/backend" },
                 "precision": { "$ref": "#/$defs/precision" },
+                "executor": { "$ref": "#/$defs/executor" },
+                "slurm": { "$ref": "#/$defs/slurm" },
             },
         },
         "pools": {
@@ -100,6 +104,27 @@ fn definitions(kinds: &Kinds) -> Map<String, Value> {
     all
 }
 
+/// What a job asks of Slurm.
+fn slurm() -> Value {
+    let text = json!({ "type": "string", "minLength": 1 });
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "partition": text,
+            "account": text,
+            "qos": text,
+            "constraint": text,
+            "at_once": or_reference(&json!({ "type": "integer", "minimum": 1 })),
+            "extra": {
+                "type": "array",
+                "description": "further options of `sbatch`, each in one piece: \"--exclusive\"",
+                "items": { "type": "string", "pattern": "^-" },
+            },
+        },
+    })
+}
+
 fn definition(kind: &dyn DynKind) -> String {
     format!("params-{}", kind.name())
 }
@@ -126,6 +151,8 @@ fn stage_schema(kinds: &Kinds, whole: bool) -> Value {
             "backend": { "$ref": "#/$defs/backend" },
             "precision": { "$ref": "#/$defs/precision" },
             "needs": { "$ref": "#/$defs/needs" },
+            "executor": { "$ref": "#/$defs/executor" },
+            "slurm": { "$ref": "#/$defs/slurm" },
             "enabled": or_reference(&json!({ "type": "boolean" })),
             "when": { "allOf": [{ "$ref": "#/$defs/conditions" }], "description": "the stage is left out where one does not hold" },
             "gate": { "allOf": [{ "$ref": "#/$defs/conditions" }], "description": "the stage fails where one does not hold" },

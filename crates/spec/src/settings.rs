@@ -106,7 +106,9 @@ pub(crate) fn scalar<T>(
         Data::Array(_) | Data::Table(_) => None,
     };
     if read.is_none() {
-        let names = ["wgpu", "cuda", "cpu", "auto", "f32", "bf16"].into_iter().filter(|name| must.contains(name));
+        let names = ["wgpu", "cuda", "cpu", "auto", "f32", "bf16", "local", "slurm"]
+            .into_iter()
+            .filter(|name| must.contains(name));
         let help = node.as_str().and_then(|text| did_you_mean(text, names));
         report.error(&node.origin, must).help(help);
     }
@@ -114,7 +116,14 @@ pub(crate) fn scalar<T>(
 }
 
 fn read_bytes(value: &Value) -> Option<u64> {
-    let Some(text) = value.as_str() else { return value.as_u64().filter(|bytes| *bytes > 0) };
+    match value.as_str() {
+        Some(text) => parse_bytes(text),
+        None => value.as_u64().filter(|bytes| *bytes > 0),
+    }
+}
+
+/// A size with its unit, such as `80GiB`, in bytes.
+pub fn parse_bytes(text: &str) -> Option<u64> {
     let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let amount: f64 = text[..unit_at].trim().parse().ok()?;
     let bytes = amount * unit(text[unit_at..].trim())?;

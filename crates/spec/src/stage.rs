@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::condition::Written;
 use crate::diagnostic::{Origin, Report};
+use crate::executor::Choice;
 use crate::params::{Checker, Checkers, Params};
 use crate::places::Surveyor;
 use crate::raw::{self, Data, Entry, Node, Scalar, Table};
@@ -32,6 +33,7 @@ pub(crate) struct Draft {
     pub inputs: Table,
     pub settings: Settings,
     pub needs: Needs,
+    pub executor: Choice,
     pub policy: Arc<Policy>,
     pub when: Vec<Written>,
     pub gates: Vec<Written>,
@@ -62,6 +64,7 @@ pub(crate) struct Reader<'a> {
     /// The names of all stages.
     pub names: &'a [String],
     pub defaults: Settings,
+    pub executor: Choice,
     pub pools: &'a BTreeMap<String, u32>,
     pub shared: Shared,
 }
@@ -144,6 +147,8 @@ impl Reader<'_> {
             check_outputs(kind, ports.as_ref(), &table, report);
             warn_idle(kind, &table, report);
         }
+        let executor = Choice::read(&table, &self.executor, report);
+        executor.warn_idle(&table, report);
         let point = if let Axes::Point(point) = axes { point } else { &raw::EMPTY };
         Draft {
             name: matrix::point_name(stage.name, point),
@@ -158,6 +163,7 @@ impl Reader<'_> {
             when: conditions(&table, "when", report),
             gates: conditions(&table, "gate", report),
             service: table.get("service").and_then(|node| read_service(node, report)),
+            executor,
             places: self.places(stage, &table, &params.table),
             params: self.shared.params.or(params.map),
             matrix: self.shared.matrix.or(point.to_map()),
@@ -185,7 +191,9 @@ impl Reader<'_> {
 
     fn places(&self, stage: &Named, table: &Table, params: &Table) -> Places {
         let mut places = Vec::new();
-        for name in ["seed", "backend", "precision", "when", "gate", "service", "retries", "timeout", "pool"] {
+        for name in
+            ["seed", "backend", "precision", "when", "gate", "service", "retries", "timeout", "pool", "executor"]
+        {
             let node = table.get(name).or_else(|| self.pipeline.get(name));
             self.add_place(&mut places, name, node.map(|node| &node.origin));
         }

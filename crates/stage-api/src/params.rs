@@ -51,7 +51,9 @@ pub fn parse<P: DeserializeOwned>(table: &Map<String, Value>) -> Result<P, Probl
 pub fn canonical<P: Serialize + DeserializeOwned>(table: &Map<String, Value>) -> Result<Map<String, Value>, Problem> {
     let full = to_table(&parse::<P>(table)?)?;
     let mut kept = Map::new();
-    for (name, value) in &full {
+    // What was not written is at its default, unless it was written under another name.
+    let aliases = table.keys().any(|name| !full.contains_key(name));
+    for (name, value) in full.iter().filter(|(name, _)| aliases || table.contains_key(*name)) {
         let mut without = full.clone();
         without.remove(name);
         let default = parse::<P>(&without).ok().map(|params| to_table(&params)).transpose()?;

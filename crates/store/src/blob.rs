@@ -29,7 +29,7 @@ impl Unsynced {
     }
 
     /// The blob's shard, and the folder of shards: the shard may be new.
-    fn note(&mut self, path: &Path) {
+    pub(crate) fn note(&mut self, path: &Path) {
         self.0.extend(path.ancestors().skip(1).take(2).map(Path::to_path_buf));
     }
 }
@@ -57,10 +57,36 @@ impl Store {
     pub(crate) fn put_file(&self, source: &Path, unsynced: &mut Unsynced) -> Result<(Digest, u64), StoreError> {
         let (digest, size) =
             open(source).and_then(|(mut file, hint)| hash::digest(&mut file, hint)).map_err(outside(source))?;
+        self.hold_file(&digest)?;
         if self.intact(&digest, size)? {
-            unsynced.note(&self.blob_path(&digest));
+            self.note_file(&digest, unsynced)?;
             return Ok((digest, size));
         }
+        let recipe = self.parts_of(source, &digest, size)?;
+        if let Some(recipe) = &recipe
+            && self.put_split(source, (&digest, recipe), unsynced)?
+        {
+            return Ok((digest, size));
+        }
+        let stored = self.copy_in(source, unsynced)?;
+        match recipe {
+            Some(recipe) if stored == (digest, size) => self.write_recipe(&digest, &recipe)?,
+            _ => {}
+        }
+        Ok(stored)
+    }
+
+    /// What makes a stored file durable.
+    fn note_file(&self, digest: &Digest, unsynced: &mut Unsynced) -> Result<(), StoreError> {
+        match self.split(digest)? {
+            Some(recipe) => recipe.parts.iter().for_each(|(part, _)| unsynced.note(&self.blob_path(part))),
+            None => unsynced.note(&self.blob_path(digest)),
+        }
+        Ok(())
+    }
+
+    /// Copies a file into a blob.
+    fn copy_in(&self, source: &Path, unsynced: &mut Unsynced) -> Result<(Digest, u64), StoreError> {
         let (mut file, hint) = open(source).map_err(outside(source))?;
         let mut draft = self.draft()?;
         let (digest, size) = hash::copy(&mut file, &mut draft.file, hint).map_err(|error| match error {
@@ -73,6 +99,7 @@ impl Store {
 
     pub(crate) fn put_bytes(&self, bytes: &[u8], unsynced: &mut Unsynced) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
+        self.hold(&[digest])?;
         if self.intact(&digest, bytes.len() as u64)? {
             unsynced.note(&self.blob_path(&digest));
             return Ok(digest);
@@ -83,7 +110,14 @@ impl Store {
         Ok(digest)
     }
 
-    fn publish_blob(&self, draft: Draft, digest: &Digest, unsynced: &mut Unsynced) -> Result<(), StoreError> {
+    pub(crate) fn publish_blob(
+        &self,
+        draft: Draft,
+        digest: &Digest,
+        unsynced: &mut Unsynced,
+    ) -> Result<(), StoreError> {
+        // A file that changed while it was read has another digest than the one that is held.
+        self.hold(&[*digest])?;
         seal(&draft.file, 0o444).map_err(within(draft.path()))?;
         let place = self.blob_path(digest);
         folder::make_parent(&place).and_then(|()| draft.name(&place)).map_err(within(&place))?;
@@ -99,18 +133,31 @@ impl Store {
 
     /// Like [`Store::intact`], with an error for a blob that is not.
     pub(crate) fn expect_blob(&self, digest: &Digest, size: u64) -> Result<(), StoreError> {
+        match self.expect_whole(digest, size) {
+            Err(StoreError::Damaged { fault: Fault::Missing, .. }) => self.expect_split(digest, size),
+            other => other,
+        }
+    }
+
+    /// Like [`Store::expect_blob`], of what is one blob and no recipe.
+    pub(crate) fn expect_whole(&self, digest: &Digest, size: u64) -> Result<(), StoreError> {
         let path = self.blob_path(digest);
         match fs::symlink_metadata(&path) {
             Ok(metadata) if is_marked(&metadata, size) => Ok(()),
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(StoreError::within(&path, error)),
-            _ => self.check_blob(digest),
+            Ok(_) => self.check_blob(digest),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(StoreError::Damaged { digest: *digest, fault: Fault::Missing })
+            }
+            Err(error) => Err(StoreError::within(&path, error)),
         }
     }
 
     /// Hashes the blob: an error, and the blob moved away, if it is damaged. Gives it its mark if it has lost it.
     pub(crate) fn check_blob(&self, digest: &Digest) -> Result<(), StoreError> {
         let path = self.blob_path(digest);
-        let file = self.stream_blob(digest, &mut io::sink(), &path, StoreError::within)?;
+        let Some(file) = self.stream_whole(digest, &mut io::sink(), &path, StoreError::within)? else {
+            return self.stream_split(digest, &mut io::sink(), &path, StoreError::within);
+        };
         let metadata = file.metadata().map_err(within(&path))?;
         if !is_marked(&metadata, metadata.len()) {
             // Without the right to set times the blob is hashed each time, which is slow but right.
@@ -134,14 +181,28 @@ impl Store {
         sink: &mut impl Write,
         place: &Path,
         blame: Blame,
-    ) -> Result<File, StoreError> {
+    ) -> Result<(), StoreError> {
+        match self.stream_whole(digest, sink, place, blame)? {
+            Some(_) => Ok(()),
+            None => self.stream_split(digest, sink, place, blame),
+        }
+    }
+
+    /// Like [`Store::stream_blob`], of what is one blob; `None` where there is none.
+    pub(crate) fn stream_whole(
+        &self,
+        digest: &Digest,
+        sink: &mut impl Write,
+        place: &Path,
+        blame: Blame,
+    ) -> Result<Option<File>, StoreError> {
         let path = self.blob_path(digest);
-        let (mut file, size) = open(&path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => StoreError::Damaged { digest: *digest, fault: Fault::Missing },
-            _ => StoreError::within(&path, error),
-        })?;
+        let (mut file, size) = match open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(within(&path))?,
+        };
         match hash::copy(&mut file, sink, size) {
-            Ok((found, _)) if found == *digest => Ok(file),
+            Ok((found, _)) if found == *digest => Ok(Some(file)),
             Err(CopyError::Write(error)) => Err(blame(place, error)),
             Ok(_) | Err(CopyError::Read(_)) => {
                 self.quarantine(digest, &file)?;

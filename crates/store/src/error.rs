@@ -4,8 +4,8 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use crate::Digest;
 use crate::store::FORMAT;
+use crate::{Digest, Imported};
 
 /// Why the store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +43,18 @@ pub enum StoreError {
     /// The folder to restore into has something in it.
     #[error("{}: the folder is not empty: name another, or empty it", path.display())]
     Occupied { path: PathBuf },
+    /// Nothing is known of an action.
+    #[error("there is no receipt of the action {key}: it has not been run with this store, or was forgotten")]
+    NoReceipt { key: Digest },
+    /// What is pinned is not removed.
+    #[error("the action {key} is pinned as {}: unpin it first", quoted(names))]
+    Pinned { key: Digest, names: Vec<String> },
+    /// A pin that cannot be read, so that nobody knows what it keeps.
+    #[error("{}: this pin cannot be read: remove the file, and pin again what it was to keep", path.display())]
+    Pin { path: PathBuf },
+    /// A bundle that is not whole.
+    #[error("the bundle is not whole: {why}; {} receipts were taken from it: get it anew for the others", imported.receipts.len())]
+    Bundle { why: String, imported: Imported },
     /// No run has this name.
     #[error("there is no run `{name}` in {}{hint}", path.display())]
     NoRun { path: PathBuf, name: String, hint: String },
@@ -112,6 +124,10 @@ pub(crate) fn within(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
 /// `map_err(outside(path))`
 pub(crate) fn outside(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
     move |source| StoreError::outside(path, source)
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// What to do about a store of format `found`.

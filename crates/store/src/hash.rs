@@ -28,14 +28,21 @@ pub(crate) fn copy(source: &mut impl Read, sink: &mut impl Write, hint: u64) -> 
     loop {
         let length = fill(source, &mut buffer).map_err(CopyError::Read)?;
         let bytes = &buffer[..length];
-        match length {
-            0 => return Ok((Digest::from(hasher.finalize()), total)),
-            PARALLEL.. => hasher.update_rayon(bytes),
-            _ => hasher.update(bytes),
-        };
+        if length == 0 {
+            return Ok((Digest::from(hasher.finalize()), total));
+        }
+        update(&mut hasher, bytes);
         sink.write_all(bytes).map_err(CopyError::Write)?;
         total += length as u64;
     }
+}
+
+/// Hashes `bytes`, on all cores where that is worth while.
+pub(crate) fn update(hasher: &mut blake3::Hasher, bytes: &[u8]) {
+    match bytes.len() {
+        PARALLEL.. => hasher.update_rayon(bytes),
+        _ => hasher.update(bytes),
+    };
 }
 
 /// The digest and the length of all that `source` gives.

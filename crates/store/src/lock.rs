@@ -32,6 +32,25 @@ impl Lock {
         }
     }
 
+    /// Waits for the lock on `file`, to be held together with others that share it.
+    pub(crate) fn share(file: File) -> io::Result<Lock> {
+        loop {
+            match file.lock_shared() {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                other => return other.map(|()| Lock { file }),
+            }
+        }
+    }
+
+    /// The shared lock on `file`, if nobody has it alone.
+    pub(crate) fn try_share(file: File) -> io::Result<Option<Lock>> {
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(Lock { file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     /// The lock on `file`, if nobody has it.
     pub(crate) fn attempt(file: File) -> io::Result<Option<Lock>> {
         match file.try_lock() {

@@ -42,7 +42,7 @@ fn whole_value(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// A folder's name for any namespace, two never the same: what may be special is written as `%` and its code.
-fn folder_name(namespace: &str) -> String {
+pub(crate) fn folder_name(namespace: &str) -> String {
     let spell = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte).to_string(),
         _ => format!("%{byte:02x}"),

@@ -44,20 +44,6 @@ pub struct Output {
 }
 
 impl Store {
-    /// The receipt of an action if all that it made is there: then the action need not run.
-    ///
-    /// # Errors
-    /// Never for lost or damaged blobs and receipts, which are misses; only where the store cannot be read.
-    pub fn hit(&self, key: &Digest) -> Result<Option<Receipt>, StoreError> {
-        let Some(receipt) = self.receipt(key)? else { return Ok(None) };
-        for output in receipt.outputs.values() {
-            if !self.is_whole(&output.artifact)? {
-                return Ok(None);
-            }
-        }
-        Ok(Some(receipt))
-    }
-
     /// The receipt of an action, whether or not its outputs are still there.
     pub fn receipt(&self, key: &Digest) -> Result<Option<Receipt>, StoreError> {
         let path = self.sharded("receipts", key);
@@ -73,7 +59,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`] where an output's blob is not in the store: blobs come before receipts.
     pub fn publish(&self, key: &Digest, receipt: &Receipt) -> Result<(), StoreError> {
-        receipt.outputs.values().try_for_each(|output| self.check(&output.artifact))?;
+        self.hold(&[*key])?;
+        receipt.outputs.values().try_for_each(|output| self.hold_and_check(&output.artifact))?;
         self.write(&self.sharded("receipts", key), &seal(key, receipt)?, Durable::Yes)
     }
 
@@ -124,13 +111,14 @@ fn seal(key: &Digest, receipt: &Receipt) -> Result<Vec<u8>, StoreError> {
     Ok(bytes)
 }
 
-fn unseal(key: &Digest, bytes: &[u8]) -> Option<Receipt> {
+pub(crate) fn unseal(key: &Digest, bytes: &[u8]) -> Option<Receipt> {
     let end = bytes.iter().position(|&byte| byte == b'\n')?;
     let (line, body) = (std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 1..]);
     let sealed: Digest = line.parse().ok()?;
     (sealed == seal_of(key, body)).then(|| serde_json::from_slice(body).ok())?
 }
 
-fn seal_of(key: &Digest, body: &[u8]) -> Digest {
+/// Binds a text to the digest it is stored under.
+pub(crate) fn seal_of(key: &Digest, body: &[u8]) -> Digest {
     Digest::of([key.as_bytes().as_slice(), body].concat())
 }

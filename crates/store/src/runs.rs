@@ -1,11 +1,10 @@
 //! Folders of runs: `runs/<id>/` with what a run writes about itself. The id is the time of its start, so that names
-//! in order are runs in order.
+//! in order are runs in order; one that seems to start before the last is numbered after it.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::clock::Moment;
 use crate::error::within;
@@ -19,7 +18,8 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// `20251121-093305-123`: the time of its start in UTC, to the millisecond.
+    /// `20251121-093305-123`: the time of its start in UTC, to the millisecond; with `+0001` and so on behind it where
+    /// the clock stood still or went back.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -41,15 +41,21 @@ impl RunDir {
 }
 
 impl Store {
-    /// A new run's folder, empty; one that starts in the same millisecond as another waits for the next.
+    /// A new run's folder, empty. Its id is younger than all others, whatever the clock says.
     pub fn new_run(&self) -> Result<RunDir, StoreError> {
+        self.new_run_at(SystemTime::now())
+    }
+
+    pub(crate) fn new_run_at(&self, now: SystemTime) -> Result<RunDir, StoreError> {
         let runs = self.folder("runs");
         loop {
-            let id = run_id(SystemTime::now());
+            let taken = folder::list(&runs).map_err(within(&runs))?;
+            let last = taken.last().and_then(|path| path.file_name()?.to_str()).unwrap_or_default();
+            let id = later(run_id(now), last);
             let path = runs.join(&id);
             match fs::create_dir(&path) {
                 Ok(()) => return Ok(RunDir { id, path }),
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => sleep(Duration::from_millis(1)),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(StoreError::within(&path, error)),
             }
         }
@@ -81,6 +87,15 @@ impl Store {
     fn no_run(&self, name: &str, hint: String) -> StoreError {
         StoreError::NoRun { path: self.folder("runs"), name: name.to_string(), hint }
     }
+}
+
+/// `id` if it comes after `last`, else the next after `last`: `20251121-093305-123+0001`.
+fn later(id: String, last: &str) -> String {
+    if id.as_str() > last {
+        return id;
+    }
+    let (base, count) = last.split_once('+').unwrap_or((last, "0"));
+    format!("{base}+{:04}", count.parse::<u32>().unwrap_or_default() + 1)
 }
 
 fn run_id(time: SystemTime) -> String {

@@ -1,18 +1,20 @@
 //! `tmp/`: files and folders on the store's file system that live no longer than their process.
 //!
 //! Each open store has a folder `tmp/<session>/` and holds the lock `tmp/<session>.lock`. Whoever begins a session
-//! removes the folders whose lock is free: their owners are dead. So a killed process leaves nothing to repair.
+//! removes the folders whose lock is free: their owners are dead. So a killed process leaves nothing to repair. The
+//! lock's file also says what the session relies on; see `holds.rs`.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::durable::Draft;
 use crate::error::within;
+use crate::holds::{is_lock, may_remove};
 use crate::lock::Lock;
-use crate::{Store, StoreError, folder};
+use crate::{Digest, Store, StoreError, folder};
 
 /// A fresh folder under `tmp/`, removed when it is dropped.
 #[derive(Debug)]
@@ -41,7 +43,7 @@ pub(crate) struct Session {
     folder: PathBuf,
     lock_path: PathBuf,
     next: AtomicU64,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Session {
@@ -65,12 +67,13 @@ impl Session {
             other => other?,
         };
         let lock = Lock::wait(file)?;
-        Ok(still_named(&lock.file, &lock_path).then(|| Session {
-            folder,
-            lock_path,
-            next: AtomicU64::new(0),
-            _lock: lock,
-        }))
+        Ok(still_named(&lock.file, &lock_path).then(|| Session { folder, lock_path, next: AtomicU64::new(0), lock }))
+    }
+
+    /// Writes down that these are relied on; see `holds.rs`.
+    pub(crate) fn note(&self, digests: &[Digest]) -> io::Result<()> {
+        let bytes: Vec<u8> = digests.iter().flat_map(|digest| *digest.as_bytes()).collect();
+        (&self.lock.file).write_all(&bytes)
     }
 
     /// A path in the session's folder that has not been used yet.
@@ -82,7 +85,10 @@ impl Session {
 impl Drop for Session {
     /// The folder first: it must not outlive its lock.
     fn drop(&mut self) {
-        if folder::remove(&self.folder).is_ok() {
+        let Some(tmp) = self.lock_path.parent() else { return };
+        if folder::remove(&self.folder).is_ok()
+            && let Ok(Some(_may)) = may_remove(tmp)
+        {
             let _ = fs::remove_file(&self.lock_path);
         }
     }
@@ -95,16 +101,14 @@ fn still_named(file: &File, path: &Path) -> bool {
     }
 }
 
-/// Removes what dead sessions left.
+/// Removes what dead sessions left, all but their holds while a collection needs them.
 fn sweep(tmp: &Path) -> io::Result<()> {
-    for lock_path in folder::list(tmp)? {
-        if lock_path.extension().is_none_or(|extension| extension != "lock") {
-            continue;
-        }
+    let may_remove = may_remove(tmp)?;
+    for lock_path in folder::list(tmp)?.into_iter().filter(|path| is_lock(path)) {
         let Ok(file) = OpenOptions::new().read(true).write(true).open(&lock_path) else { continue };
         if let Some(_lock) = Lock::attempt(file)? {
             let removed = folder::remove(&lock_path.with_extension(""));
-            if removed.is_ok() {
+            if removed.is_ok() && may_remove.is_some() {
                 let _ = fs::remove_file(&lock_path);
             }
         }
@@ -128,12 +132,16 @@ impl Store {
 
     /// A new path under `tmp/`; the session begins with the first, so that reading a store writes nothing.
     pub(crate) fn fresh(&self) -> Result<PathBuf, StoreError> {
-        let mut session = self.session();
-        if let Some(session) = session.as_ref() {
-            return Ok(session.fresh());
-        }
-        let tmp = self.folder("tmp");
-        let begun = Session::begin(&tmp).map_err(within(&tmp))?;
-        Ok(session.insert(begun).fresh())
+        self.with_session(|session| Ok(session.fresh()))
+    }
+
+    /// Begins the session if there is none.
+    pub(crate) fn with_session<T>(&self, act: impl FnOnce(&Session) -> io::Result<T>) -> Result<T, StoreError> {
+        let (mut session, tmp) = (self.session(), self.folder("tmp"));
+        let session = match session.take() {
+            Some(begun) => session.insert(begun),
+            None => session.insert(Session::begin(&tmp).map_err(within(&tmp))?),
+        };
+        act(session).map_err(within(&tmp))
     }
 }

@@ -15,6 +15,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
 use crate::durable::Durable;
 use crate::error::outside;
 use crate::tree::Tree;
@@ -31,8 +33,8 @@ const ATTEMPTS: usize = 3;
 const SLACK: usize = 3;
 
 /// What tells one state of a file from another; times in nanoseconds since 1970.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct State {
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct State {
     device: u64,
     inode: u64,
     size: u64,
@@ -41,7 +43,7 @@ struct State {
 }
 
 impl State {
-    fn of(metadata: &Metadata) -> State {
+    pub(crate) fn of(metadata: &Metadata) -> State {
         let nanos = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
         State {
             device: metadata.dev(),
@@ -53,7 +55,7 @@ impl State {
     }
 
     /// Whether a later write must show in the times, for a file whose hashing began at `now`.
-    fn is_settled(&self, now: SystemTime) -> bool {
+    pub(crate) fn is_settled(&self, now: SystemTime) -> bool {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(MARGIN);
         i128::try_from(now.as_nanos()).is_ok_and(|limit| self.modified < limit && self.changed < limit)
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::within;
+use crate::hits::HitIndex;
 use crate::scratch::Session;
 use crate::stat_cache::StatCache;
 use crate::{Digest, StoreError, folder};
@@ -16,7 +17,8 @@ pub(crate) const FORMAT: u32 = 1;
 /// What the file `format` says before the number.
 const NAME: &str = "gazal-store ";
 
-const FOLDERS: [&str; 10] = ["blobs", "damaged", "deep", "locks", "memo", "receipts", "runs", "tmp", "views", "wip"];
+const FOLDERS: [&str; 12] =
+    ["blobs", "damaged", "deep", "locks", "memo", "pins", "receipts", "recipes", "runs", "tmp", "views", "wip"];
 
 /// A store; clones share it, and threads and processes may use it side by side.
 #[derive(Clone, Debug)]
@@ -29,6 +31,15 @@ struct Inner {
     root: PathBuf,
     session: Mutex<Option<Session>>,
     stats: Mutex<Option<StatCache>>,
+    hits: Mutex<Option<HitIndex>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(hits) = self.hits.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            hits.flush(&self.root);
+        }
+    }
 }
 
 impl Store {
@@ -47,7 +58,8 @@ impl Store {
         if FOLDERS.iter().any(|name| !root.join(name).is_dir()) {
             initialise(&root)?;
         }
-        Ok(Store { inner: Arc::new(Inner { root, session: Mutex::new(None), stats: Mutex::new(None) }) })
+        let (session, stats, hits) = (Mutex::new(None), Mutex::new(None), Mutex::new(None));
+        Ok(Store { inner: Arc::new(Inner { root, session, stats, hits }) })
     }
 
     /// The store's folder, as an absolute path.
@@ -74,12 +86,18 @@ impl Store {
 
     /// `<folder>/<first byte>/<all digits>`: a folder for each first byte, so that none grows too long.
     pub(crate) fn sharded(&self, name: &str, digest: &Digest) -> PathBuf {
-        let hex = digest.hex();
-        self.folder(name).join(&hex[..2]).join(hex)
+        let hex = blake3::Hash::from_bytes(*digest.as_bytes()).to_hex();
+        let mut path = PathBuf::with_capacity(self.inner.root.as_os_str().len() + name.len() + 70);
+        path.extend([self.root(), Path::new(name), Path::new(&hex[..2]), Path::new(hex.as_str())]);
+        path
     }
 
     pub(crate) fn session(&self) -> MutexGuard<'_, Option<Session>> {
         self.inner.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn hits(&self) -> MutexGuard<'_, Option<HitIndex>> {
+        self.inner.hits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn stats(&self) -> MutexGuard<'_, Option<StatCache>> {

@@ -1,11 +1,12 @@
 //! Trees: a folder as a list of names and blobs, itself stored as a blob.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::blob::{Unsynced, absorb_damage};
+use crate::blob::Unsynced;
 use crate::error::within;
 use crate::walk::{Found, Leaving, What, stays_inside, walk};
 use crate::{Digest, Store, StoreError};
@@ -136,9 +137,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::Damaged`] where its manifest is gone or altered.
     pub fn tree(&self, artifact: &Artifact) -> Result<Tree, StoreError> {
-        let bytes = self.read_blob(&artifact.bytes)?;
-        let path = self.blob_path(&artifact.bytes);
-        Tree::decode(&bytes).map_err(|why| within(&path)(io::Error::new(ErrorKind::InvalidData, why)))
+        self.read_tree(&artifact.bytes).map(|(tree, _)| tree)
+    }
+
+    /// The tree with this digest, and the size of its manifest in bytes.
+    pub(crate) fn read_tree(&self, digest: &Digest) -> Result<(Tree, u64), StoreError> {
+        let bytes = self.read_blob(digest)?;
+        let path = self.blob_path(digest);
+        let tree = Tree::decode(&bytes).map_err(|why| within(&path)(io::Error::new(ErrorKind::InvalidData, why)))?;
+        Ok((tree, bytes.len() as u64))
     }
 
     /// Whether every blob of the artifact is there. Cheap: files are judged by their metadata, and hashed only if
@@ -152,9 +159,49 @@ impl Store {
         self.tree(artifact)?.files().try_for_each(|(digest, size)| self.expect_blob(&digest, size))
     }
 
-    /// Like [`Store::check`], with `false` for lost blobs.
-    pub(crate) fn is_whole(&self, artifact: &Artifact) -> Result<bool, StoreError> {
-        absorb_damage(self.check(artifact))
+    /// Like [`Store::check`], of what is not collected from then on.
+    pub(crate) fn hold_and_check(&self, artifact: &Artifact) -> Result<(), StoreError> {
+        self.hold(&[artifact.bytes])?;
+        let closure = self.closure(artifact)?;
+        self.hold(&closure.iter().map(|(digest, _)| *digest).collect::<Vec<_>>())?;
+        closure.iter().try_for_each(|(digest, size)| self.expect_blob(digest, *size))
+    }
+
+    /// All blobs, with their sizes in bytes, that must be there for the artifact: the manifest of its tree first, then
+    /// what its files consist of, in order and each once. A split file is its parts, and its recipe besides.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where the manifest is gone or altered; whether the others are there is not looked at.
+    pub fn closure(&self, artifact: &Artifact) -> Result<Vec<(Digest, u64)>, StoreError> {
+        let (mut closure, mut seen) = (Vec::new(), BTreeSet::new());
+        for (digest, size) in self.needs(artifact)? {
+            match self.split(&digest)? {
+                Some(recipe) => closure.extend(recipe.parts),
+                None => closure.push((digest, size)),
+            }
+        }
+        closure.retain(|(digest, _)| seen.insert(*digest));
+        Ok(closure)
+    }
+
+    /// The files of an artifact that are stored as their parts: whoever copies its closure to another store has to give
+    /// that their recipes as well ([`Store::recipe_bytes`], [`Store::adopt_recipe`]), or the files themselves.
+    pub fn split_files(&self, artifact: &Artifact) -> Result<Vec<Digest>, StoreError> {
+        let mut files = Vec::new();
+        for (digest, _) in self.needs(artifact)? {
+            if self.split(&digest)?.is_some() {
+                files.push(digest);
+            }
+        }
+        Ok(files)
+    }
+
+    /// The manifest of the artifact's tree and its files, with their sizes in bytes, each once.
+    pub(crate) fn needs(&self, artifact: &Artifact) -> Result<Vec<(Digest, u64)>, StoreError> {
+        let (tree, size) = self.read_tree(&artifact.bytes)?;
+        let mut seen = BTreeSet::new();
+        let all = std::iter::once((artifact.bytes, size)).chain(tree.files());
+        Ok(all.filter(|(digest, _)| seen.insert(*digest)).collect())
     }
 }
 

@@ -1,8 +1,8 @@
 //! Trees as folders again: shared and read-only (views), or a copy of the user's own (restore).
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::blob::{is_marked, seal};
 use crate::error::{Blame, outside, within};
 use crate::tree::{Entry, Node, Tree};
 use crate::walk::{Leaving, What, walk};
-use crate::{Artifact, Digest, Store, StoreError, folder};
+use crate::{Artifact, Digest, Store, StoreError, folder, hash};
 
 /// The mode of a view's folders, and of the files in it that are executable.
 const READ_ONLY: u32 = 0o555;
@@ -22,20 +22,24 @@ impl Store {
     /// The artifact as a read-only folder that all its readers share. It is made once, under `tmp/`, every blob
     /// verified, and renamed when it is whole; later calls look whether every file still bears its mark.
     ///
-    /// Files are links to the blobs, so a view costs no space.
+    /// Files are links to the blobs, so a view costs no space, but for executable and split files, which are written
+    /// out. It stays for as long as this store is open, whatever is
+    /// collected meanwhile.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] for a lost blob; then no view exists and the artifact has to be made again.
     pub fn view(&self, artifact: &Artifact) -> Result<PathBuf, StoreError> {
+        self.hold(&[artifact.bytes])?;
         let tree = self.tree(artifact)?;
         let place = self.folder("views").join(artifact.bytes.hex());
         let _lock = self.lock_named(&format!("view-{}", artifact.bytes))?;
         if stands(&place, &tree) {
             return Ok(place);
         }
+        self.hold_and_check(artifact)?;
         let draft = self.scratch()?;
         let files = |digest: &Digest, executable, path: &Path| match executable {
-            true => self.copy_sealed(digest, path),
+            true => self.copy_sealed(digest, READ_ONLY, path),
             false => self.link_blob(digest, path),
         };
         build(&tree, draft.path(), StoreError::within, &files)?;
@@ -44,7 +48,7 @@ impl Store {
     }
 
     /// Copies the artifact into `dest`, which must be empty or not there. The copy is the user's own: writable, and
-    /// verified as it is made; nothing unverified appears under its name.
+    /// verified as it is made, by a reflink where the file system has them; nothing unverified appears under its name.
     ///
     /// # Errors
     /// [`StoreError::Occupied`]; [`StoreError::Damaged`] for a lost blob: then `dest` is as it was.
@@ -70,31 +74,52 @@ impl Store {
         done
     }
 
-    /// Verifies the blob and gives it one more name; copies it where the file system refuses that.
+    /// Verifies the blob and gives it one more name; copies it where the file system refuses that, and where there is no
+    /// such blob, but parts of which the file is made.
     fn link_blob(&self, digest: &Digest, path: &Path) -> Result<(), StoreError> {
-        self.check_blob(digest)?;
-        match fs::hard_link(self.blob_path(digest), path) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(StoreError::within(path, error)),
-            Err(_) => self.copy_sealed(digest, path),
+        if self.split(digest)?.is_none() {
+            self.check_blob(digest)?;
+            if fs::hard_link(self.blob_path(digest), path).is_ok() {
+                return Ok(());
+            }
         }
+        self.copy_sealed(digest, 0o444, path)
     }
 
-    /// A verified copy that is as read-only as a blob, and may be executed.
-    fn copy_sealed(&self, digest: &Digest, path: &Path) -> Result<(), StoreError> {
+    /// A verified copy that is as read-only as a blob.
+    fn copy_sealed(&self, digest: &Digest, mode: u32, path: &Path) -> Result<(), StoreError> {
         let mut file = File::create_new(path).map_err(within(path))?;
         self.stream_blob(digest, &mut file, path, StoreError::within)?;
-        seal(&file, READ_ONLY).map_err(within(path))
+        seal(&file, mode).map_err(within(path))
     }
 
     /// A verified copy outside the store.
     fn copy_out(&self, digest: &Digest, executable: bool, path: &Path) -> Result<(), StoreError> {
-        let mut file = File::create_new(path).map_err(outside(path))?;
-        self.stream_blob(digest, &mut file, path, StoreError::outside)?;
+        let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(outside(path))?;
+        if !self.clone_out(digest, &mut file, path)? {
+            self.stream_blob(digest, &mut file, path, StoreError::outside)?;
+        }
         match executable {
             true => allow_execution(&file).map_err(outside(path)),
             false => Ok(()),
         }
+    }
+
+    /// Lets the empty file share the blob's bytes until one of the two is written (a reflink), and verifies what it then
+    /// has. `false` where the file system cannot, or the file is no blob: then it is still empty.
+    fn clone_out(&self, digest: &Digest, file: &mut File, path: &Path) -> Result<bool, StoreError> {
+        let Ok(blob) = File::open(self.blob_path(digest)) else { return Ok(false) };
+        if reflink_copy::reflink_file(&blob, file).is_err() {
+            return Ok(false);
+        }
+        let size = file.metadata().map_err(outside(path))?.len();
+        if hash::digest(file, size).map_err(outside(path))?.0 == *digest {
+            return Ok(true);
+        }
+        // The blob itself is damaged, unless it has been replaced meanwhile.
+        self.check_blob(digest)?;
+        file.set_len(0).and_then(|()| file.rewind()).map_err(outside(path))?;
+        Ok(false)
     }
 
     /// Moves a finished view to its place, and what was there away.

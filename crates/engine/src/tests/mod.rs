@@ -5,6 +5,7 @@ mod planning;
 mod random;
 mod running;
 mod shape;
+mod slurm;
 mod thin;
 mod toys;
 
@@ -106,6 +107,7 @@ impl Space {
             fail_fast: self.fail_fast,
             auto: &|| Backend::Cpu,
             device_check: &device_check,
+            slurm_check: &|| Err("no Slurm here".to_string()),
             launcher: &Threads { kinds: self.kinds.clone() },
             cancel: self.cancel.clone(),
             requested: Requested::default(),

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{load, loaded, names, overrides, render, stage, wiring};
-use crate::{BackendChoice, Comparison, Needs, Policy, Wanted};
+use crate::{BackendChoice, Comparison, Executor, Needs, Policy, SlurmOptions, Wanted};
 use gazal_stage_api::{Backend, Precision};
 
 const HEAD: &str = "[pipeline]\nname = \"toy\"\n";
@@ -352,4 +352,31 @@ fn a_service_is_no_target() {
     assert_eq!((all.targets.len(), all.all.len()), (5, 6));
     let refused = pipeline.select(&Wanted::words(&["server".into()])).unwrap_err();
     assert!(refused.message.contains("never runs alone"), "{refused}");
+}
+
+#[test]
+fn the_executor_and_its_options_are_the_stages_own_or_the_pipelines() {
+    let text = "[pipeline]\nname = 'toy'\nexecutor = 'slurm'\nslurm = { partition = 'gpu', account = 'lab', extra = ['--exclusive'] }\n\
+                [stages.a]\nkind = 'synth'\n[stages.b]\nkind = 'synth'\nexecutor = 'local'\n\
+                [stages.c]\nkind = 'synth'\nslurm = { partition = 'cpu', at_once = 8, extra = [] }\n";
+    let pipeline = load(text);
+    let options = |partition: &str, at_once, extra: &[&str]| {
+        Executor::Slurm(SlurmOptions {
+            partition: Some(partition.into()),
+            account: Some("lab".into()),
+            at_once,
+            extra: extra.iter().map(ToString::to_string).collect(),
+            ..SlurmOptions::default()
+        })
+    };
+    let executors: Vec<&Executor> = pipeline.stages.iter().map(|stage| &stage.executor).collect();
+    assert_eq!(executors, [&options("gpu", None, &["--exclusive"]), &Executor::Local, &options("cpu", Some(8), &[])]);
+    assert!(pipeline.warnings.is_empty());
+}
+
+#[test]
+fn slurm_options_of_a_local_stage_are_a_warning() {
+    let pipeline = load(&file("[stages.a]\nkind = 'synth'\nslurm = { qos = 'long' }\n"));
+    assert_eq!(pipeline.warnings.len(), 1);
+    assert!(pipeline.warnings[0].message.contains("`slurm` has no effect"), "{}", pipeline.warnings[0].message);
 }

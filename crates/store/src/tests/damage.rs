@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 
 use super::{Space, listing, overwrite, receipt, rot};
-use crate::{Artifact, Damage, Digest, Fault, Store, StoreError, folder};
+use crate::{Artifact, Damage, Digest, Fault, Store, StoreError, Verify, folder};
 
 fn assert_damaged<T: std::fmt::Debug>(result: Result<T, StoreError>, text: &str, expected: Fault) {
     match result {
@@ -134,6 +134,33 @@ fn verify_names_all_damage_and_what_it_costs() {
         assert!(damage.contains(&output) && output.to_string().contains(&beta.hex()));
     }
     assert_eq!(space.store.usage().unwrap().part("damaged").unwrap().files, 1);
+}
+
+#[test]
+fn a_sample_is_the_same_for_equal_seeds_and_all_of_them_are_everything() {
+    let space = Space::new();
+    let texts: Vec<String> = (0..200).map(|i| format!("file {i}")).collect();
+    let files: Vec<(&str, &str)> = texts.iter().map(|text| (text.as_str(), text.as_str())).collect();
+    space.put(&space.folder("made", &files));
+    let hashed = |sample, seed| {
+        let mut told = Vec::new();
+        space.store.verify_some(&Verify { sample, seed }, &mut |done, total| told.push((done, total))).unwrap();
+        let (done, total) = told.last().copied().unwrap_or_default();
+        assert_eq!(done, total);
+        (told.len(), total)
+    };
+    let all = space.store.usage().unwrap().part("blobs").unwrap().bytes;
+    assert_eq!((hashed(None, 0), hashed(Some(1.0), 7)), ((201, all), (201, all)));
+    assert_eq!(hashed(Some(0.0), 7), (0, 0));
+    let (count, _) = hashed(Some(0.25), 7);
+    assert!((20..80).contains(&count), "{count} of 201");
+    assert_eq!(hashed(Some(0.25), 7), hashed(Some(0.25), 7));
+
+    texts.iter().for_each(|text| rot(&space.blob(text)));
+    let sample = |seed| space.reopen().verify_some(&Verify { sample: Some(0.25), seed }, &mut |_, _| {}).unwrap();
+    let (first, other) = (sample(7), sample(8));
+    assert!(!first.is_empty() && !other.is_empty() && first != other);
+    assert_eq!(first.len() + other.len() + space.store.verify().unwrap().len(), 200, "each found once");
 }
 
 #[test]

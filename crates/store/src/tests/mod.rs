@@ -1,8 +1,13 @@
 //! The store as its users drive it, on real folders.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+mod bundles;
+mod collect;
 mod damage;
+mod hardship;
+mod hits;
 mod receipts;
+mod recipes;
 mod sharing;
 mod stats;
 mod trees;

@@ -158,6 +158,19 @@ fn a_file_that_is_stored_twice_lies_there_once() {
     assert_eq!(before.part("blobs").unwrap().files, 2, "the text and the manifest");
 }
 
+#[test]
+fn a_closure_names_every_blob_once_with_its_size() {
+    let space = Space::new();
+    let artifact = space.put(&space.folder("made", &[("a", "same"), ("b", "same"), ("c", "another")]));
+    let closure = space.store.closure(&artifact).unwrap();
+    let digests: Vec<Digest> = closure.iter().map(|(digest, _)| *digest).collect();
+    assert_eq!(digests, [artifact.bytes, Digest::of("same"), Digest::of("another")]);
+    for (digest, size) in closure {
+        assert_eq!(fs::metadata(space.store.blob_path(&digest)).unwrap().len(), size);
+    }
+    assert_eq!(space.store.usage().unwrap().part("blobs").unwrap().files, 3, "nothing else lies there");
+}
+
 /// Up to three levels of names in any script, with hostile punctuation.
 fn names() -> impl Strategy<Value = String> {
     let part = "[^/\0]{1,12}".prop_filter("a name", |part| part != "." && part != "..");
