@@ -97,6 +97,15 @@ impl Space {
         path
     }
 
+    /// Empties the store of blobs, receipts and recipes.
+    pub fn clear(&self) {
+        for part in ["blobs", "receipts", "recipes"] {
+            for shard in std::fs::read_dir(self.store.root().join(part)).expect("a folder") {
+                std::fs::remove_dir_all(shard.expect("a name").path()).expect("removed");
+            }
+        }
+    }
+
     /// Plans and explains a small pipeline, so that what lies in the store is looked at from all sides.
     pub fn look_around(&self) {
         let text = "[pipeline]\nname = 'p'\n[stages.a]\nkind = 'exec'\noutputs = { out = 'files' }\n\
@@ -118,6 +127,7 @@ impl Space {
             fail_fast: false,
             auto: &|| Backend::Cpu,
             device_check: &|_| Ok(()),
+            slurm_check: &|| Ok(()),
             launcher: &Nobody,
             cancel: CancelToken::default(),
             requested: Requested::default(),

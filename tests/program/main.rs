@@ -7,6 +7,7 @@ mod examples;
 mod keys;
 mod learning;
 mod mistakes;
+mod powercut;
 mod process;
 mod road;
 mod shape;

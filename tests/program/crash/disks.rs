@@ -123,7 +123,8 @@ fn a_store_of_somebody_else_can_be_read() {
 
 /// All that only looks works, and a run says what it lacks.
 fn assert_readable(space: &TestSpace, run: &dyn Fn(&str) -> Answer, complaint: &str) {
-    for words in ["plan pipeline.toml", "status pipeline.toml", "explain pipeline.toml", "log pipeline.toml", "cache ls"]
+    for words in
+        ["plan pipeline.toml", "status pipeline.toml", "explain pipeline.toml", "log pipeline.toml", "cache ls"]
     {
         let told = run(words);
         assert_eq!(told.code, 0, "{words}: {}", told.stderr);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ impl Sweep {
     /// Some kills in a row, then a run that nobody disturbs.
     fn trial(&mut self, trial: u64) {
         if self.draws.below(2) == 0 {
-            remove_store(&self.space);
+            pipeline::remove_store(&self.space);
         }
         let text = self.draws.below(TEXTS);
         pipeline::write_text(&self.space, text);
@@ -117,13 +117,6 @@ fn stages(events: &str, states: &[&str]) -> BTreeSet<String> {
     let events = events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let done = events.filter(|event| event["event"] == "stage" && states.iter().any(|state| event["state"] == *state));
     done.map(|event| event["name"].as_str().unwrap().to_string()).collect()
-}
-
-/// Views are read-only folders, which their owner cannot empty either.
-fn remove_store(space: &TestSpace) {
-    let store = space.path("cache");
-    assert!(Command::new("chmod").args(["-R", "u+w"]).arg(&store).status().unwrap().success());
-    fs::remove_dir_all(store).unwrap();
 }
 
 /// A stage that sleeps, as does a process that has left its group and one whose parent has gone.

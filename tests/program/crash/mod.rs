@@ -5,7 +5,7 @@
 
 mod disks;
 mod kills;
-mod pipeline;
+pub mod pipeline;
 mod runners;
 mod world;
 
@@ -24,6 +24,10 @@ impl Draws {
     pub fn seeded() -> Draws {
         let seed = std::env::var("GAZAL_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
         println!("seed {seed}");
+        Draws::from_seed(seed)
+    }
+
+    pub fn from_seed(seed: u64) -> Draws {
         Draws(seed)
     }
 

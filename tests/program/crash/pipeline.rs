@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -16,7 +17,18 @@ pub type Outputs = BTreeMap<String, BTreeMap<PathBuf, Vec<u8>>>;
 pub const TEXTS: u64 = 3;
 
 pub fn space() -> TestSpace {
-    let space = TestSpace::with(&stages());
+    with(&stages())
+}
+
+/// Some of the stages: a chain, and what a tree can hold.
+pub fn small() -> TestSpace {
+    let fan =
+        exec("fan", "in = 'up', more = 'folders'", "cat $GAZAL_INPUT_in/f $GAZAL_INPUT_more/a/b/* > f; ln -s f link");
+    with(&[SOURCES, &up(), &folders(), &fan].concat())
+}
+
+fn with(stages: &str) -> TestSpace {
+    let space = TestSpace::with(stages);
     write_text(&space, 0);
     space.write("more/one.txt", "one\n");
     space.write("more/two.txt", "two\n");
@@ -33,17 +45,27 @@ fn stages() -> String {
     let parts = "in = ['fan1', 'fan2', 'fan3', 'fan4']";
     let all = "a = 'count', b = 'folders', c = 'stray'";
     [
-        "[stages.words]\nkind = 'source'\nparams = { path = 'words.txt' }\n".to_string(),
-        "[stages.more]\nkind = 'source'\nparams = { path = 'more' }\n".to_string(),
-        exec("up", "in = 'words'", "tr a-z A-Z < $GAZAL_INPUT_in/words.txt > f"),
+        SOURCES.to_string(),
+        up(),
         exec("stray", "in = 'up'", "(setsid sleep 300 &) ; cat $GAZAL_INPUT_in/f > f"),
         (1..=4).map(fan).collect(),
         exec("join", parts, "IFS=:; for dir in $GAZAL_INPUT_in; do cat $dir/f; done > f; ln -s f link"),
         exec("count", "in = 'join'", "wc -c < $GAZAL_INPUT_in/link > f; cp f again"),
-        exec("folders", "in = 'more'", "mkdir -p a/b empty; cp $GAZAL_INPUT_in/* a/b; chmod 755 a/b/one.txt"),
+        folders(),
         exec("last", all, "cat $GAZAL_INPUT_a/f $GAZAL_INPUT_b/a/b/* $GAZAL_INPUT_c/f > f"),
     ]
     .concat()
+}
+
+const SOURCES: &str = "[stages.words]\nkind = 'source'\nparams = { path = 'words.txt' }\n\
+    [stages.more]\nkind = 'source'\nparams = { path = 'more' }\n";
+
+fn up() -> String {
+    exec("up", "in = 'words'", "tr a-z A-Z < $GAZAL_INPUT_in/words.txt > f")
+}
+
+fn folders() -> String {
+    exec("folders", "in = 'more'", "mkdir -p a/b empty; cp $GAZAL_INPUT_in/* a/b; chmod 755 a/b/one.txt")
 }
 
 /// A stage whose command runs in its output's folder.
@@ -56,18 +78,18 @@ fn exec(name: &str, inputs: &str, command: &str) -> String {
 
 /// What every stage has made, fetched by `get`.
 pub fn outputs(space: &TestSpace) -> Outputs {
-    let fetched = space.path("fetched");
-    let _ = fs::remove_dir_all(&fetched);
-    let outputs = names(space).into_iter().map(|name| {
-        space.expect(0, &format!("get pipeline.toml {name} fetched/{name}"));
-        let files = files(&fetched.join(&name));
-        (name, files)
-    });
-    outputs.collect()
+    fetched(space, planned(space).iter().map(|(name, _)| name))
 }
 
-pub fn names(space: &TestSpace) -> Vec<String> {
-    planned(space).into_iter().map(|(name, _)| name).collect()
+/// What these stages have made, fetched by `get`.
+pub fn fetched<'a>(space: &TestSpace, names: impl Iterator<Item = &'a String>) -> Outputs {
+    let fetched = space.path("fetched");
+    let _ = fs::remove_dir_all(&fetched);
+    let outputs = names.map(|name| {
+        space.expect(0, &format!("get pipeline.toml {name} fetched/{name}"));
+        (name.clone(), files(&fetched.join(name)))
+    });
+    outputs.collect()
 }
 
 /// Name and state of every stage, as `plan` says it.
@@ -107,6 +129,15 @@ pub fn undisturbed() -> Vec<Outputs> {
         outputs(&space)
     };
     (0..TEXTS).map(make).collect()
+}
+
+/// Views are read-only folders, which their owner cannot empty either.
+pub fn remove_store(space: &TestSpace) {
+    let store = space.path("cache");
+    if store.exists() {
+        assert!(Command::new("chmod").args(["-R", "u+w"]).arg(&store).status().unwrap().success());
+        fs::remove_dir_all(store).unwrap();
+    }
 }
 
 /// After whatever happened: one ordinary run, and everything is right.
