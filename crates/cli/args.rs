@@ -89,6 +89,8 @@ pub(crate) enum Verb {
     #[command(hide = true)]
     Worker(WorkerArgs),
     #[command(hide = true)]
+    Guard,
+    #[command(hide = true)]
     Probe { backend: String },
 }
 

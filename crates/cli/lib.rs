@@ -90,6 +90,12 @@ impl App {
         Ok(if fine { Exit::Done } else { Exit::Failed })
     }
 
+    fn guard() -> Result<Exit, Failure> {
+        let ended = std::env::current_exe().and_then(|program| gazal_engine::guard_main(&program));
+        let status = ended.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+        Ok(if status.success() { Exit::Done } else { Exit::Failed })
+    }
+
     fn dispatch(&self, args: &Args, out: &mut Out) -> Result<Exit, Failure> {
         match &args.verb {
             Verb::Run(verb) => run::run(self, args, verb, out),
@@ -114,6 +120,7 @@ impl App {
             Verb::Completions { shell } => complete::completions(*shell),
             Verb::Man => complete::manual(),
             Verb::Worker(verb) => self.work(verb),
+            Verb::Guard => App::guard(),
             Verb::Probe { backend } => devices::probe(&self.devices, backend, out),
         }
     }

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod arrows;
+mod crash;
 mod examples;
 mod keys;
 mod learning;
 mod mistakes;
+mod powercut;
 mod process;
 mod remote;
 mod road;

@@ -3,13 +3,14 @@
 //! Where another stage serves this one, it is started first and ended last, in the same worker.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use gazal_stage_api::{Context, DynKind, Event, Folders, Kinds, Level, Server, StageError};
-use gazal_store::{Digest, Lock, Output, Receipt, Remote, Scratch, Store};
+use gazal_store::{Digest, Lock, Output, Receipt, Remote, Scratch, Store, StoreError};
 
 use crate::prepare::role_name;
 use crate::process::{self, Peak};
@@ -52,7 +53,7 @@ impl Action<'_> {
         let scratch = self.scratch()?;
         let folders = self.folders(&scratch)?;
         let server = self.serve(tell, cancelled)?;
-        self.run(folders, server.as_deref(), tell, cancelled)?;
+        self.run(folders, server.as_deref(), tell, cancelled).map_err(|last| self.blame_disk(last))?;
         drop(server);
         self.check_unchanged()?;
         let outputs = self.put(&scratch)?;
@@ -145,6 +146,20 @@ impl Action<'_> {
         let mut context = Context::new(folders, self.request.seed, self.request.device, &mut report, cancelled);
         context.service = server.map(|server| server.url().to_string());
         caught(|| self.kind.run(&self.request.params, &mut context))
+    }
+
+    /// A stage that fails where nothing more can be written has failed of that, whatever it says itself: its outputs'
+    /// folders lie in the store.
+    fn blame_disk(&self, last: Said) -> Said {
+        match (&last, self.write_something()) {
+            (Said::Failed(_), Err(error @ StoreError::Full { .. })) => error.into(),
+            _ => last,
+        }
+    }
+
+    fn write_something(&self) -> Result<(), StoreError> {
+        let scratch = self.store.scratch()?;
+        fs::write(scratch.path().join("probe"), [0; 4096]).map_err(|error| StoreError::within(scratch.path(), error))
     }
 
     /// What the user changed while the stage read it must not be published under the key of what it was.

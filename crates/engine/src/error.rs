@@ -45,8 +45,9 @@ impl EngineError {
         }
     }
 
+    /// An error at a path of a run's folder, which is a part of the store.
     pub(crate) fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> EngineError + '_ {
-        move |source| EngineError::Io { path: path.to_path_buf(), source }
+        move |source| StoreError::within(path, source).into()
     }
 }
 

@@ -96,7 +96,7 @@ pub trait Job {
     fn reap(&mut self) -> String;
 }
 
-/// Runs actions in processes of `program`, with the argument `worker`.
+/// Runs actions in processes of `program`, with the argument `worker`, or `guard` where they start programs.
 pub struct ProcessLauncher {
     program: PathBuf,
     idle: Rc<RefCell<Vec<Worker>>>,
@@ -123,7 +123,7 @@ impl ProcessLauncher {
         let log =
             OpenOptions::new().create(true).append(true).open(&request.log).map_err(EngineError::io(&request.log))?;
         let mut child = Command::new(&self.program)
-            .arg("worker")
+            .arg(if trade.guarded { "guard" } else { "worker" })
             .current_dir(&request.base)
             .env("RAYON_NUM_THREADS", request.threads.to_string())
             .stdin(Stdio::piped())
@@ -164,6 +164,8 @@ struct Trade {
     device: DeviceRequest,
     threads: u32,
     base: PathBuf,
+    /// The worker is the child of a guard.
+    guarded: bool,
 }
 
 impl Trade {
@@ -173,6 +175,7 @@ impl Trade {
             device: request.device,
             threads: request.threads,
             base: request.base.clone(),
+            guarded: request.starts_programs(),
         }
     }
 }

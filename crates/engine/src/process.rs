@@ -1,7 +1,8 @@
 //! What the engine asks of the operating system about processes, so that nothing outlives its runner.
 //!
 //! A worker leads a process group of its own, in which its children stay; the group is ended as a whole. It
-//! adopts what its children leave behind (subreaper), so even a process that left the group is found again.
+//! adopts what its children leave behind (subreaper), so even a process that left the group is found again. When it is
+//! killed itself, its guard does the same (`guard.rs`).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -53,14 +54,19 @@ pub(crate) fn signal_descendants(force: bool) {
     }
 }
 
-/// Ends every descendant, those that left the process group included, then this process with its group.
-pub(crate) fn end_with_descendants() {
+/// Ends every descendant, those that left the process group included.
+pub(crate) fn end_descendants() {
     for _ in 0..10 {
         if descendants(getpid().as_raw()).is_empty() {
             break;
         }
         signal_descendants(true);
     }
+}
+
+/// The same, then ends this process with its group.
+pub(crate) fn end_with_descendants() {
+    end_descendants();
     let _ = killpg(getpgrp(), Signal::SIGKILL);
 }
 

@@ -12,6 +12,7 @@ use gazal_store::{Artifact, Digest, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::kinds::EXEC;
 use crate::{Manifest, RemoteUse, SlurmNeeds};
 
 /// The line that asks for a checkpoint.
@@ -45,6 +46,13 @@ pub struct Request {
     /// What its job asks for, where it is to run on Slurm.
     #[serde(default)]
     pub slurm: Option<SlurmNeeds>,
+}
+
+impl Request {
+    /// Whether its worker starts programs, which must not outlive it.
+    pub(crate) fn starts_programs(&self) -> bool {
+        self.manifest.kind == EXEC || self.service.is_some()
+    }
 }
 
 /// An output to be made.

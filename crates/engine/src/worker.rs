@@ -12,7 +12,6 @@ use std::thread;
 use gazal_stage_api::Kinds;
 use gazal_store::{Store, StoreError};
 
-use crate::kinds::EXEC;
 use crate::protocol::CANCEL;
 use crate::{Request, Said, action, process};
 
@@ -39,11 +38,11 @@ pub fn worker_main(kinds: &Kinds) -> bool {
 }
 
 fn answer(kinds: &Kinds, request: &Request, cancelled: &AtomicBool) -> Said {
-    if request.manifest.kind != EXEC {
+    if !request.starts_programs() {
         process::die_with_parent();
     }
     if let Err(error) = write_to(&request.log) {
-        return Said::Failed(format!("cannot write the log {}: {error}", request.log.display()));
+        return StoreError::within(&request.log, error).into();
     }
     match open_store(request) {
         Ok(store) => {

@@ -101,7 +101,8 @@ impl Diagnostic {
 fn underline(source: &Source, span: &Range<usize>, label: &str) -> String {
     let place = source.place(span.start);
     let (line, start) = source.line_at(span.start);
-    let end = span.end.clamp(span.start, start + line.len());
+    // The line is without its `\r`, at which a span may start.
+    let end = span.end.min(start + line.len()).max(span.start);
     let width = source.text.get(span.start..end).map_or(1, |text| text.chars().count().max(1));
     let number = place.line.to_string();
     let gutter = " ".repeat(number.len());
@@ -156,5 +157,19 @@ impl Report {
         self.found.push(diagnostic);
         let last = self.found.len() - 1;
         &mut self.found[last]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_at_the_end_of_a_line_is_underlined_there() {
+        for (text, at) in [("# a\r", 3), ("# a\r\nb", 3), ("# a\r\nb", 4), ("ab", 2)] {
+            let found = Diagnostic::error(&Origin::File(at..at + 1), "wrong");
+            let told = found.render_plain(&Source { name: "p.toml", text });
+            assert!(told.contains(&format!("p.toml:1:{}: error: wrong", at + 1)) && told.contains('^'), "{told}");
+        }
     }
 }

@@ -102,8 +102,8 @@ impl StoreError {
         matches!(self, StoreError::Damaged { .. })
     }
 
-    /// An error at a path of the store itself.
-    pub(crate) fn within(path: &Path, source: io::Error) -> StoreError {
+    /// An error at a path of the store itself, such as a file in the folder of a run.
+    pub fn within(path: &Path, source: io::Error) -> StoreError {
         let path = path.to_path_buf();
         match source.kind() {
             ErrorKind::PermissionDenied => StoreError::Denied { path },
