@@ -120,6 +120,7 @@ fn check_format(root: &Path, text: &str) -> Result<(), StoreError> {
 
 /// Makes all folders, and the file `format` last: where it lies, the folders are durable. May be repeated.
 fn initialise(root: &Path) -> Result<(), StoreError> {
+    let new = root.ancestors().take_while(|path| !path.is_dir()).count();
     fs::create_dir_all(root).map_err(|error| misplaced(root, root, error))?;
     for name in FOLDERS {
         let path = root.join(name);
@@ -130,7 +131,12 @@ fn initialise(root: &Path) -> Result<(), StoreError> {
     let draft = session.fresh();
     fs::write(&draft, format!("{NAME}{FORMAT}\n")).map_err(within(&draft))?;
     folder::sync(&draft).and_then(|()| fs::rename(&draft, &format)).map_err(within(&format))?;
-    folder::sync(root).map_err(within(root))
+    folder::sync(root).map_err(within(root))?;
+    // The folder's own name has to last too, and those of the folders that were made for it.
+    root.ancestors().skip(1).take(new).try_for_each(|path| match folder::sync(path) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        other => other.map_err(within(path)),
+    })
 }
 
 /// Tells a store's place that is no folder from other errors.

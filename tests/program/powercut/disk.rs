@@ -90,11 +90,12 @@ impl Disk {
         while let Some((node, path)) = open.pop() {
             match &self.nodes[node] {
                 Node::Folder { now, .. } => open.extend(now.iter().map(|(name, node)| (*node, path.join(name)))),
-                Node::File { now, .. } if path.ends_with(ending) => found.push(now.bytes.clone()),
+                Node::File { now, .. } if path.ends_with(ending) => found.push((path, now.bytes.clone())),
                 Node::File { .. } | Node::Link { .. } => {}
             }
         }
-        found
+        found.sort();
+        found.into_iter().map(|(_, bytes)| bytes).collect()
     }
 
     /// Makes what is left after a loss of power, in the place of `root`.

@@ -22,7 +22,9 @@ fn assert_left(calls: &[&str], loss: Loss, expected: &[(&str, &str)]) {
     let place = dir.path().to_str().unwrap();
     let text: String = MADE.iter().chain(calls).map(|call| format!("1 {call} = 0\n")).collect();
     let mut disk = Disk::new(&dir.path().join("s"));
-    log::read(&text.replace("/P", place)).iter().for_each(|change| drop(disk.apply(change)));
+    log::read(&text.replace("/P", place)).iter().for_each(|change| {
+        disk.apply(change);
+    });
     disk.lose(loss, &mut Draws::from_seed(3));
     let mut found = Vec::new();
     let mut open = vec![dir.path().to_path_buf()];
@@ -110,7 +112,9 @@ fn some_is_now_the_one_and_now_the_other() {
         let place = dir.path().to_str().unwrap();
         let text: String = MADE.iter().chain(&[SYNC_PARENT]).map(|call| format!("1 {call} = 0\n")).collect();
         let mut disk = Disk::new(&dir.path().join("s"));
-        log::read(&text.replace("/P", place)).iter().for_each(|change| drop(disk.apply(change)));
+        log::read(&text.replace("/P", place)).iter().for_each(|change| {
+            disk.apply(change);
+        });
         disk.lose(Loss::Some, &mut Draws::from_seed(seed));
         seen.insert(fs::read_to_string(dir.path().join("s/a")).ok());
     }

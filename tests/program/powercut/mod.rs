@@ -77,7 +77,9 @@ impl Recording {
     fn disk_at(&self, (run, at): (usize, usize)) -> Disk {
         let mut disk = Disk::new(&self.space.path("cache"));
         let before = self.runs[..run].iter().flat_map(|(changes, _)| changes);
-        before.chain(&self.runs[run].0[..=at]).for_each(|change| drop(disk.apply(change)));
+        before.chain(&self.runs[run].0[..=at]).for_each(|change| {
+            disk.apply(change);
+        });
         disk
     }
 
@@ -87,8 +89,9 @@ impl Recording {
         pipeline::remove_store(&self.space);
         disk.lose(loss, draws);
         let hits = self.assert_hits_are_right(expected);
-        let announced = announced(&disk);
-        assert!(announced.is_subset(&hits), "announced and lost: {:?}", announced.difference(&hits));
+        let announced = announced(&disk, moment.0);
+        let plan = self.space.run("plan pipeline.toml").stdout;
+        assert!(announced.is_subset(&hits), "announced and lost: {:?}\n{plan}", announced.difference(&hits));
         let told = self.space.run("cache verify");
         assert_eq!(told.code, 0, "no damage: {}{}", told.stdout, told.stderr);
         self.space.expect(0, "run pipeline.toml -j 2");
@@ -119,10 +122,10 @@ fn traced(space: &TestSpace) -> Vec<Change> {
     log::read(&fs::read_to_string(log).unwrap())
 }
 
-/// The stages of the last run that its journal, as the page cache had it, calls done: the journal is written after a
-/// person has been told.
-fn announced(disk: &Disk) -> BTreeSet<String> {
-    let journal = disk.read("events.jsonl").pop().unwrap_or_default();
+/// The stages that the journal of this run, as the page cache had it, calls done: the journal is written after a person
+/// has been told. There is none yet where the cut came first.
+fn announced(disk: &Disk, run: usize) -> BTreeSet<String> {
+    let journal = disk.read("events.jsonl").into_iter().nth(run).unwrap_or_default();
     let text = String::from_utf8_lossy(&journal).into_owned();
     let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let ran = events.filter(|event| event["event"] == "stage" && event["state"] == "ran");

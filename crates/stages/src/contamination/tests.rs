@@ -166,7 +166,7 @@ fn a_short_question_about_an_abstract_is_looked_for_with_it() {
     let context = "Tophaceous deposits were sampled from eleven ageing fishermen who had never been treated before.";
     let file = json!({"1": {"QUESTION": "Is it gout?", "CONTEXTS": [context], "final_decision": "maybe"}});
     let folder = space.path("benchmarks");
-    fs::write(folder.join("ori_pqal.json"), file.to_string()).unwrap();
+    std::fs::write(folder.join("ori_pqal.json"), file.to_string()).unwrap();
     let asked = "Patients were asked. Is it gout? Options: - yes A - no B - maybe C";
     space.rows("corpus", "train.jsonl", &[json!({"text": asked})]);
     space.run(&json!({})).unwrap();
