@@ -35,7 +35,6 @@ pub(crate) enum Verb {
     ///
     /// Stages are names: `sft`, `cell` with all its matrix points, `cell@group=1` with some. `sft+` adds all that needs
     /// it, `+sft` all that it needs. Without stages the whole pipeline is meant.
-    #[command(verbatim_doc_comment)]
     Run(RunArgs),
     /// Show what a run would do, and why.
     Plan(PlanOut),

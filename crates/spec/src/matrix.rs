@@ -10,6 +10,9 @@ use serde_json::Value;
 use crate::diagnostic::Report;
 use crate::raw::{Data, Entry, Node, Table};
 
+/// As many stages as there is memory for on an ordinary machine: 2 GB.
+const MOST_POINTS: usize = 1_000_000;
+
 /// One point: axis to value.
 pub(crate) type Point = Table;
 
@@ -21,7 +24,18 @@ pub(crate) fn expand(matrix: &Entry, report: &mut Report) -> Option<Vec<Point>> 
         return None;
     }
     let all_fine = axes.iter().filter(|axis| !check_axis(axis, report)).count() == 0;
-    all_fine.then(|| product(axes))
+    (all_fine && check_count(matrix, axes, report)).then(|| product(axes))
+}
+
+/// A few axes too many are more points than there is memory, which has to be said before it is taken.
+fn check_count(matrix: &Entry, axes: &Table, report: &mut Report) -> bool {
+    let lengths = axes.iter().map(|axis| if let Data::Array(values) = &axis.node.data { values.len() } else { 1 });
+    let count = lengths.fold(1, usize::saturating_mul);
+    if count > MOST_POINTS {
+        let message = format!("this matrix has {count} points, and at most {MOST_POINTS} are possible");
+        report.error(&matrix.origin, message).help("leave out axes or values".to_string());
+    }
+    count <= MOST_POINTS
 }
 
 fn product(axes: &Table) -> Vec<Point> {
