@@ -1,5 +1,7 @@
 //! From the words on the command line to a checked pipeline, its stages and a store.
 
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use gazal_engine::{
@@ -144,7 +146,13 @@ impl Workspace {
         let program = std::env::current_exe().map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
         let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
         let auto = || devices::ask_auto(&program);
-        let device_check = |backend: Backend| devices::ask(&program, backend);
+        // Each is asked once: it takes a process.
+        let asked: RefCell<HashMap<Backend, Result<(), String>>> = RefCell::default();
+        let device_check = |backend: Backend| {
+            asked.borrow_mut().entry(backend).or_insert_with(|| devices::ask(&program, backend)).clone()
+        };
+        let cluster = OnceCell::new();
+        let slurm_check = || cluster.get_or_init(SlurmLauncher::check).clone();
         let slurm = SlurmLauncher::new(program.clone(), store.clone());
         let launcher = Executors { local: ProcessLauncher::new(program.clone()), slurm };
         let mut options = Options {
@@ -162,7 +170,7 @@ impl Workspace {
             fail_fast: false,
             auto: &auto,
             device_check: &device_check,
-            slurm_check: &SlurmLauncher::check,
+            slurm_check: &slurm_check,
             launcher: &launcher,
             cancel: CancelToken::default(),
             requested: self.requested.clone(),

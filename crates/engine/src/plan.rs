@@ -291,12 +291,9 @@ impl Look {
         self.want[index] == Want::No && !self.is_done(index)
     }
 
-    /// Whether it will run for certain as far as it goes itself.
-    pub fn must_run(&self, index: usize) -> bool {
-        self.want[index] == Want::Yes
-            && !self.is_done(index)
-            && self.left_out[index].is_none()
-            && self.keys[index].is_some()
+    /// Whether it will run for certain, if what it needs comes about.
+    pub fn must_run(&self, index: usize, pipeline: &Pipeline, history: &History) -> bool {
+        self.want[index] == Want::Yes && self.state(index, pipeline, history) == Some(PlanState::Run)
     }
 
     pub fn plan(&self, pipeline: &Pipeline, options: &Options) -> Plan {

@@ -2,6 +2,7 @@
 
 use gazal_spec::{Executor, Pipeline, Stage};
 
+use crate::history::History;
 use crate::plan::Look;
 use crate::prepare::mistake;
 use crate::resources::Demand;
@@ -9,13 +10,14 @@ use crate::{Mistake, Options};
 
 /// All of them, at once.
 pub(super) fn obstacles(pipeline: &Pipeline, options: &Options, look: &Look) -> Vec<Mistake> {
+    let history = History::new(&options.store, &options.file);
     let mut found = Vec::new();
     for &index in &options.selected {
         let other = options.single && !options.targets.contains(&index);
         if other && !look.is_done(index) && !look.is_spare(index) {
             let message = "it would have to run first, and `--single` runs nothing but the named stages";
             found.push(mistake(&pipeline.stages[index], "", message));
-        } else if look.must_run(index) {
+        } else if look.must_run(index, pipeline, &history) {
             found.extend(obstacle(pipeline, options, look, index));
         }
     }

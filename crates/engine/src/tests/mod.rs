@@ -37,6 +37,8 @@ struct Space {
     fail_fast: bool,
     threads: u32,
     cancel: CancelToken,
+    /// The run is asked to stop when this stage reports progress.
+    stop_at: Option<&'static str>,
 }
 
 /// What a run told.
@@ -64,6 +66,7 @@ impl Space {
             fail_fast: false,
             threads: 4,
             cancel: CancelToken::default(),
+            stop_at: None,
         }
     }
 
@@ -134,6 +137,7 @@ impl Space {
                 outcomes.insert(name.clone(), state);
                 errors.extend(error.map(|error| (name, error)));
             }
+            RunEvent::Progress { name, .. } if self.stop_at == Some(name.as_str()) => self.cancel.raise(),
             RunEvent::Retry { name, .. } => {
                 now -= 1;
                 *retries.entry(name).or_default() += 1;

@@ -1,6 +1,5 @@
 use std::fs;
 use std::thread;
-use std::time::Duration;
 
 use super::Space;
 use crate::{EngineError, Outcome};
@@ -50,15 +49,10 @@ fn force_runs_what_is_there_and_nothing_after_it() {
 fn a_stopped_run_goes_on_from_its_checkpoint() {
     let mut space = Space::new();
     let text = failing("wait");
-    let cancel = space.cancel.clone();
-    let stopper = thread::spawn(move || {
-        thread::sleep(Duration::from_millis(300));
-        cancel.raise();
-    });
+    space.stop_at = Some("bad");
     let told = space.run(&text);
-    stopper.join().unwrap();
     assert_eq!((told.outcomes["bad"], told.outcomes["after"]), (Outcome::Interrupted, Outcome::Skipped));
-    space.cancel = crate::CancelToken::default();
+    (space.cancel, space.stop_at) = (crate::CancelToken::default(), None);
     let told = space.run(&text);
     assert_eq!((told.outcomes["bad"], told.outcomes["after"]), (Outcome::Ran, Outcome::Ran));
     assert_eq!(fs::read_dir(space.path("store/wip")).unwrap().count(), 0);
@@ -97,7 +91,7 @@ fn overwrite_keeping_the_time(path: &std::path::Path) {
 fn what_stands_in_the_way_is_said_before_anything_runs() {
     let space = Space::new();
     let text = format!(
-        "{HEAD}[stages.a]\nkind = 'make'\n[stages.l]\nkind = 'later'\n[stages.c]\nkind = 'compute'\nbackend = 'cuda'\n"
+        "{HEAD}[stages.a]\nkind = 'make'\n[stages.l]\nkind = 'later'\n[stages.c]\nkind = 'compute'\ninputs = {{ data = 'a' }}\nbackend = 'cuda'\n"
     );
     let Err(EngineError::Wrong(mistakes)) = space.try_run(&text) else { panic!("it ran") };
     let messages: Vec<&str> = mistakes.iter().map(|mistake| mistake.message.as_str()).collect();

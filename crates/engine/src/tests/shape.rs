@@ -40,10 +40,10 @@ fn a_failure_is_tried_again_as_often_as_it_may() {
 #[test]
 fn a_stage_that_takes_too_long_writes_a_checkpoint_and_fails() {
     let space = Space::new();
-    let text = format!("{HEAD}{}", space.flaky("slow", "endless = true", "timeout = '100ms'"));
+    let text = format!("{HEAD}{}", space.flaky("slow", "endless = true", "timeout = '2s'"));
     let told = space.run(&text);
     assert_eq!(outcome(&told, "slow"), Outcome::Failed);
-    assert!(told.errors["slow"].contains("`timeout` (0.1 s)"), "{}", told.errors["slow"]);
+    assert!(told.errors["slow"].contains("`timeout` (2 s)"), "{}", told.errors["slow"]);
     let told = space.run(&text);
     assert_eq!(outcome(&told, "slow"), Outcome::Ran, "it goes on from its checkpoint");
 }
@@ -51,7 +51,7 @@ fn a_stage_that_takes_too_long_writes_a_checkpoint_and_fails() {
 #[test]
 fn a_timeout_can_be_tried_again() {
     let space = Space::new();
-    let policy = "timeout = '100ms'\nretries = { max = 1, backoff = '1ms' }";
+    let policy = "timeout = '2s'\nretries = { max = 1, backoff = '1ms' }";
     let told = space.run(&format!("{HEAD}{}", space.flaky("slow", "endless = true", policy)));
     assert_eq!((outcome(&told, "slow"), told.retries["slow"]), (Outcome::Ran, 1));
 }
