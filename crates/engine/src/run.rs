@@ -143,7 +143,7 @@ impl<'a> Runner<'a> {
             if self.running.is_empty() && !more {
                 break;
             }
-            if !self.due.is_empty() {
+            if self.may_start() && !self.due.is_empty() {
                 continue;
             }
             match self.reports.recv_timeout(TICK) {
