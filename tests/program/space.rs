@@ -52,7 +52,12 @@ impl TestSpace {
 
     /// The program with these words, separated by spaces.
     pub fn command(&self, words: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gazal-pipe"));
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_gazal-pipe")), words)
+    }
+
+    /// The same of another copy of the program.
+    pub fn command_of(&self, program: &Path, words: &str) -> Command {
+        let mut command = Command::new(program);
         command.args(words.split_whitespace()).current_dir(self.dir.path());
         command.env_remove("GAZAL_STORE").env("NO_COLOR", "1").stdin(Stdio::null());
         command
