@@ -17,46 +17,47 @@ use crate::workspace::{Workspace, open_run, open_store};
 use crate::{App, words};
 
 pub(crate) fn cache(app: &App, args: &Args, verb: &CacheVerb, out: &mut Out) -> Result<Exit, Failure> {
-    let store = open_store(args)?;
+    let store = || open_store(args);
     match verb {
-        CacheVerb::Ls => list(&store, out),
-        CacheVerb::Verify { sample, seed } => verify(&store, &Verify { sample: *sample, seed: *seed }, out),
-        CacheVerb::Gc(gc) => collect(&store, gc, out),
-        CacheVerb::Pin(which) => pin(app, args, which, &store, out),
-        CacheVerb::Unpin { name } => unpin(&store, name, out),
-        CacheVerb::Rm(which) => remove(app, args, which, &store, out),
-        CacheVerb::Export { which, to } => export(app, args, which, (&store, to), out),
-        CacheVerb::Import { bundle } => import(&store, bundle, out),
-        CacheVerb::Push(which) => push(app, args, which, &store, out),
-        CacheVerb::Pull(which) => pull(app, args, which, &store, out),
+        CacheVerb::Ls => list(&store()?, out),
+        CacheVerb::Verify { sample, seed } => verify(&store()?, &Verify { sample: *sample, seed: *seed }, out),
+        CacheVerb::Gc(gc) => collect(&store()?, gc, out),
+        CacheVerb::Pin(which) => pin(&results(app, args, which)?, out),
+        CacheVerb::Unpin { name } => unpin(&store()?, name, out),
+        CacheVerb::Rm(which) => remove(&results(app, args, which)?, out),
+        CacheVerb::Export { which, to } => export(&results(app, args, which)?, to, out),
+        CacheVerb::Import { bundle } => import(&store()?, bundle, out),
+        CacheVerb::Push(which) => push(&results(app, args, which)?, out),
+        CacheVerb::Pull(which) => pull(&results(app, args, which)?, out),
         CacheVerb::Key => {
-            let key = store.public_key()?;
+            let key = store()?.public_key()?;
             told(&json!({"key": key.to_string()}), &key.to_string(), out);
             Ok(Exit::Done)
         }
         CacheVerb::Trust { name, key } => {
-            store.trust(name, key)?;
+            store()?.trust(name, key)?;
             told(&json!({"trust": name}), &format!("trusted: {name}"), out);
             Ok(Exit::Done)
         }
-        CacheVerb::Distrust { name } => distrust(&store, name, out),
+        CacheVerb::Distrust { name } => distrust(&store()?, name, out),
     }
 }
 
 /// A remote for verbs that are about one.
 fn remote_of(store: &Store) -> Result<&Remote, Failure> {
-    let help = "--remote URL, or $GAZAL_REMOTE";
+    let help = "--remote URL, $GAZAL_REMOTE, or `remote` under `[pipeline]`";
     let remote = store.remote().ok_or_else(|| Failure::wrong("no remote is named", help))?;
     remote.check()?;
     Ok(remote)
 }
 
-fn push(app: &App, args: &Args, which: &Which, store: &Store, out: &mut Out) -> Result<Exit, Failure> {
+fn push(results: &Results, out: &mut Out) -> Result<Exit, Failure> {
+    let store = &results.store;
     if !remote_of(store)?.mode().writes() {
         return Err(Failure::wrong("the remote is only read from", "--remote-mode read-write"));
     }
-    for (name, key) in results(app, args, which, store)? {
-        let Some(pushed) = store.push(&key)? else { continue };
+    for (name, key) in &results.keys {
+        let Some(pushed) = store.push(key)? else { continue };
         let conflict = if pushed.conflicts.is_empty() { "" } else { "; the remote has another result for it" };
         let text = format!("{name}: {} sent{conflict}", words::bytes(pushed.bytes));
         told(
@@ -68,10 +69,11 @@ fn push(app: &App, args: &Args, which: &Which, store: &Store, out: &mut Out) -> 
     Ok(Exit::Done)
 }
 
-fn pull(app: &App, args: &Args, which: &Which, store: &Store, out: &mut Out) -> Result<Exit, Failure> {
+fn pull(results: &Results, out: &mut Out) -> Result<Exit, Failure> {
+    let store = &results.store;
     let remote = remote_of(store)?;
-    for (name, key) in results(app, args, which, store)? {
-        let there = store.pull(&key)?.is_some();
+    for (name, key) in &results.keys {
+        let there = store.pull(key)?.is_some();
         let text = format!("{name}: {}", if there { "here" } else { "not at the remote" });
         told(&json!({"pull": name, "key": key, "here": there}), &text, out);
     }
@@ -179,16 +181,24 @@ fn tell(collected: &Collected, what: &str, out: &mut Out) {
     out.line(format!("{} {what}, {} left{again}", words::bytes(collected.freed()), words::bytes(collected.left())));
 }
 
-/// The stages that the command line names, with the keys of their results.
-fn results(app: &App, args: &Args, which: &Which, store: &Store) -> Result<Vec<(String, Digest)>, Failure> {
+/// The stages that the command line names, as PIPELINE/STAGE, with the keys of their results.
+struct Results {
+    store: Store,
+    keys: Vec<(String, Digest)>,
+}
+
+fn results(app: &App, args: &Args, which: &Which) -> Result<Results, Failure> {
     if let Some(id) = &which.run {
-        let (_, record) = open_run(store, id)?;
+        let store = open_store(args)?;
+        let (_, record) = open_run(&store, id)?;
         let named = |name: &String| which.words.is_empty() || which.words.contains(name);
         let stages = record.stages.into_iter().filter(|stage| named(&stage.name));
         let pipeline = record.header.pipeline;
-        return Ok(stages.filter_map(|stage| Some((format!("{pipeline}/{}", stage.name), stage.key?))).collect());
+        let keys = stages.filter_map(|stage| Some((format!("{pipeline}/{}", stage.name), stage.key?))).collect();
+        return Ok(Results { store, keys });
     }
     let workspace = Workspace::open(app, args, which)?;
+    let store = workspace.open_store(args)?;
     let targets = workspace.select()?.targets;
     let plan =
         workspace.with_options(store.clone(), &[], |options| gazal_engine::plan(&workspace.pipeline, options))?;
@@ -199,12 +209,12 @@ fn results(app: &App, args: &Args, which: &Which, store: &Store) -> Result<Vec<(
         let missing = || Failure::wrong(format!("`{}` has no result yet", planned.name), "gazal-pipe run FILE STAGE");
         found.push((format!("{}/{}", workspace.pipeline.name, planned.name), key.ok_or_else(missing)?));
     }
-    Ok(found)
+    Ok(Results { store, keys: found })
 }
 
-fn pin(app: &App, args: &Args, which: &Which, store: &Store, out: &mut Out) -> Result<Exit, Failure> {
-    for (name, key) in results(app, args, which, store)? {
-        store.pin(&name, &key)?;
+fn pin(results: &Results, out: &mut Out) -> Result<Exit, Failure> {
+    for (name, key) in &results.keys {
+        results.store.pin(name, key)?;
         told(&json!({"pin": name, "key": key}), &format!("pinned: {name} ({})", key.short()), out);
     }
     Ok(Exit::Done)
@@ -218,21 +228,21 @@ fn unpin(store: &Store, name: &str, out: &mut Out) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn remove(app: &App, args: &Args, which: &Which, store: &Store, out: &mut Out) -> Result<Exit, Failure> {
-    for (name, key) in results(app, args, which, store)? {
-        let collected = store.remove(&key)?;
+fn remove(results: &Results, out: &mut Out) -> Result<Exit, Failure> {
+    for (name, key) in &results.keys {
+        let collected = results.store.remove(key)?;
         if !out.json {
-            out.line(&name);
+            out.line(name);
         }
         tell(&collected, "removed", out);
     }
     Ok(Exit::Done)
 }
 
-fn export(app: &App, args: &Args, which: &Which, (store, to): (&Store, &Path), out: &mut Out) -> Result<Exit, Failure> {
-    let keys: Vec<Digest> = results(app, args, which, store)?.into_iter().map(|(_, key)| key).collect();
+fn export(results: &Results, to: &Path, out: &mut Out) -> Result<Exit, Failure> {
+    let keys: Vec<Digest> = results.keys.iter().map(|(_, key)| *key).collect();
     let file = File::create(to).map_err(|error| unusable(to, &error))?;
-    store.export(&keys, &mut BufWriter::new(file))?;
+    results.store.export(&keys, &mut BufWriter::new(file))?;
     told(&json!({"bundle": to, "results": keys.len()}), &format!("{} results -> {}", keys.len(), to.display()), out);
     Ok(Exit::Done)
 }

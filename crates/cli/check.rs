@@ -7,12 +7,12 @@ use crate::args::{Args, Which};
 use crate::failure::{Exit, Failure, Note};
 use crate::out::Out;
 use crate::run::warn;
-use crate::workspace::{Workspace, open_store};
+use crate::workspace::Workspace;
 
 pub(crate) fn check(app: &App, args: &Args, which: &Which, out: &mut Out) -> Result<Exit, Failure> {
     let workspace = Workspace::open(app, args, which)?;
     warn(&workspace, out);
-    let store = open_store(args)?;
+    let store = workspace.open_store(args)?;
     let findings = workspace.with_options(store, &[], |options| gazal_engine::check(&workspace.pipeline, options))?;
     for warning in findings.warnings {
         let note = Note::mistake(warning, Severity::Warning, &workspace.text);

@@ -14,7 +14,7 @@ pub(crate) fn explain(app: &App, args: &Args, which: &Which, out: &mut Out) -> R
     }
     let workspace = Workspace::open(app, args, which)?;
     let wanted = workspace.select()?.targets;
-    let store = open_store(args)?;
+    let store = workspace.open_store(args)?;
     let told =
         workspace.with_options(store, &[], |options| gazal_engine::explain(&workspace.pipeline, options, &wanted))?;
     if out.json {

@@ -14,10 +14,9 @@ use crate::workspace::{Workspace, open_run, open_store};
 pub(crate) fn get(app: &App, args: &Args, verb: &GetArgs, out: &mut Out) -> Result<Exit, Failure> {
     let mut words = verb.which.words.clone();
     let (Some(folder), Some(output)) = (words.pop(), words.pop()) else { return Err(usage()) };
-    let store = open_store(args)?;
-    let (key, name) = match &verb.which.run {
-        Some(id) if words.is_empty() => from_run(&store, id, &output)?,
-        None if words.len() == 1 => from_file(app, verb, &words[0], &store, &output)?,
+    let Found { store, key, name } = match &verb.which.run {
+        Some(id) if words.is_empty() => from_run(args, id, &output)?,
+        None if words.len() == 1 => from_file(app, args, verb, (&words[0], &output))?,
         _ => return Err(usage()),
     };
     let receipt = store.receipt(&key)?.ok_or_else(|| missing(&output))?;
@@ -47,14 +46,15 @@ fn missing(output: &str) -> Failure {
     )
 }
 
-/// Key and output's name, from the pipeline as it is now.
-fn from_file(
-    app: &App,
-    verb: &GetArgs,
-    file: &str,
-    store: &Store,
-    output: &str,
-) -> Result<(Digest, Option<String>), Failure> {
+/// A result, and which of its outputs is meant.
+struct Found {
+    store: Store,
+    key: Digest,
+    name: Option<String>,
+}
+
+/// From the pipeline as it is now.
+fn from_file(app: &App, args: &Args, verb: &GetArgs, (file, output): (&str, &str)) -> Result<Found, Failure> {
     let which = crate::args::Which {
         words: vec![file.to_string()],
         run: None,
@@ -71,20 +71,22 @@ fn from_file(
         return Err(Failure::wrong(format!("`{stage}` has several points"), &help));
     };
     workspace.requested.targets = vec![names[index].clone()];
+    let store = workspace.open_store(args)?;
     let plan =
         workspace.with_options(store.clone(), &[], |options| gazal_engine::plan(&workspace.pipeline, options))?;
     let planned = plan.stages.into_iter().find(|planned| planned.name == names[index]);
     let key = planned.filter(|planned| planned.state == PlanState::Hit).and_then(|planned| planned.key);
-    Ok((key.ok_or_else(|| missing(output))?, name.map(str::to_string)))
+    Ok(Found { store, key: key.ok_or_else(|| missing(output))?, name: name.map(str::to_string) })
 }
 
-fn from_run(store: &Store, id: &str, output: &str) -> Result<(Digest, Option<String>), Failure> {
-    let (_, record) = open_run(store, id)?;
+fn from_run(args: &Args, id: &str, output: &str) -> Result<Found, Failure> {
+    let store = open_store(args)?;
+    let (_, record) = open_run(&store, id)?;
     let names: Vec<String> = record.stages.iter().map(|stage| stage.name.clone()).collect();
     let (stage, name) = split(output, &names);
     let key = record.stages.iter().find(|one| one.name == stage).and_then(|one| one.key);
     let key = key.ok_or_else(|| Failure::wrong(format!("run {id} has no result of `{stage}`"), &names.join(", ")))?;
-    Ok((key, name.map(str::to_string)))
+    Ok(Found { store, key, name: name.map(str::to_string) })
 }
 
 /// `shout.out` is a stage and its output; a matrix point's name may itself hold a dot.

@@ -7,13 +7,13 @@ use crate::failure::{Exit, Failure};
 use crate::out::Out;
 use crate::plan_file::PlanFile;
 use crate::run::warn;
-use crate::workspace::{Workspace, open_store};
+use crate::workspace::Workspace;
 use crate::{App, words};
 
 pub(crate) fn plan(app: &App, args: &Args, verb: &PlanOut, out: &mut Out) -> Result<Exit, Failure> {
     let workspace = Workspace::open_planned(app, args, &verb.plan)?;
     warn(&workspace, out);
-    let store = open_store(args)?;
+    let store = workspace.open_store(args)?;
     let force = &verb.plan.force;
     let plan = workspace.with_options(store, force, |options| gazal_engine::plan(&workspace.pipeline, options))?;
     if let Some(path) = &verb.out {

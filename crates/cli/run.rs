@@ -10,7 +10,7 @@ use crate::out::Out;
 use crate::plan_file::PlanFile;
 use crate::progress::{self, Progress};
 use crate::trace::Trace;
-use crate::workspace::{Workspace, open_store};
+use crate::workspace::Workspace;
 use crate::{App, report, words};
 
 /// How a stage ended, for the table.
@@ -39,7 +39,7 @@ pub(crate) fn run_until(
         None => Workspace::open_planned(app, args, &verb.plan)?,
     };
     warn(&workspace, out);
-    let store = open_store(args)?;
+    let store = workspace.open_store(args)?;
     let force = written.as_ref().map_or(&verb.plan.force, |written| &written.force);
     let mut heard = Heard { progress: progress::choose(out), ended: Vec::new(), trace: Trace::new() };
     let summary = workspace.with_options(store.clone(), force, |options| {

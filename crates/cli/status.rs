@@ -11,13 +11,13 @@ use crate::workspace::{Workspace, open_run, open_store};
 use crate::{App, words};
 
 pub(crate) fn status(app: &App, args: &Args, which: &Which, out: &mut Out) -> Result<Exit, Failure> {
-    let store = open_store(args)?;
     if let Some(id) = &which.run {
-        let (_, record) = open_run(&store, id)?;
+        let (_, record) = open_run(&open_store(args)?, id)?;
         show_run(&record, out);
         return Ok(Exit::Done);
     }
     let workspace = Workspace::open(app, args, which)?;
+    let store = workspace.open_store(args)?;
     let plan =
         workspace.with_options(store.clone(), &[], |options| gazal_engine::plan(&workspace.pipeline, options))?;
     let last = last_run(&store, &workspace);

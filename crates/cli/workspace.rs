@@ -24,29 +24,34 @@ pub(crate) struct Workspace {
     pub requested: Requested,
 }
 
-/// Opens the store that the command line or the environment names.
+/// Opens the store that the command line or the environment names, with the remote that they name.
 pub(crate) fn open_store(args: &Args) -> Result<Store, Failure> {
+    open_with(args, || None)
+}
+
+/// The same, with the remote that `or_else` names where they name none.
+fn open_with(args: &Args, or_else: impl FnOnce() -> Option<String>) -> Result<Store, Failure> {
     let named =
         args.store.clone().or_else(|| std::env::var_os("GAZAL_STORE").filter(|dir| !dir.is_empty()).map(PathBuf::from));
     let store = Store::open(&named.unwrap_or_else(|| "cache".into()))?;
-    match remote(args)? {
-        Some(remote) => Ok(remote.attach(store)?),
-        None => Ok(store),
-    }
+    let Some(url) = args.remote.clone().or_else(|| variable("GAZAL_REMOTE")).or_else(or_else) else {
+        return Ok(store);
+    };
+    Ok(RemoteUse { url, mode: remote_mode(args)? }.attach(store)?)
 }
 
-/// The remote that the command line or the environment names.
-fn remote(args: &Args) -> Result<Option<RemoteUse>, Failure> {
-    let named = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
-    let Some(url) = args.remote.clone().or_else(|| named("GAZAL_REMOTE")) else { return Ok(None) };
-    let mode = match (args.remote_mode, named("GAZAL_REMOTE_MODE")) {
-        (Some(mode), _) => mode,
-        (None, Some(text)) => {
-            text.parse().map_err(|error| Failure::wrong(format!("$GAZAL_REMOTE_MODE: {error}"), ""))?
-        }
-        (None, None) => Mode::default(),
-    };
-    Ok(Some(RemoteUse { url, mode }))
+/// A variable of the environment that is set to something.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// What the remote is used for: a matter of the machine, and so never of the pipeline.
+fn remote_mode(args: &Args) -> Result<Mode, Failure> {
+    match (args.remote_mode, variable("GAZAL_REMOTE_MODE")) {
+        (Some(mode), _) => Ok(mode),
+        (None, Some(text)) => text.parse().map_err(|error| Failure::wrong(format!("$GAZAL_REMOTE_MODE: {error}"), "")),
+        (None, None) => Ok(Mode::default()),
+    }
 }
 
 /// The run that `--run` names.
@@ -106,6 +111,16 @@ impl Workspace {
             Err(found) => return Err(Failure::diagnostics(found, text)),
         };
         Ok(Workspace { text, file, pipeline, requested })
+    }
+
+    /// The store of the command line, with the remote of the command line, the environment, or else this pipeline.
+    pub fn open_store(&self, args: &Args) -> Result<Store, Failure> {
+        let folder = self.file.parent().unwrap_or(Path::new("."));
+        open_with(args, || {
+            let remote = self.pipeline.remote.clone()?;
+            let is_url = remote.contains("://");
+            Some(if is_url { remote } else { folder.join(remote).display().to_string() })
+        })
     }
 
     /// The stages that the command line names.

@@ -14,3 +14,4 @@ mod road;
 mod shape;
 mod space;
 mod store;
+mod watch;

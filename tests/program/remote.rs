@@ -45,6 +45,30 @@ fn another_machine_fetches_the_last_result_alone() {
 }
 
 #[test]
+fn a_pipeline_may_name_its_remote() {
+    let here = TestSpace::with(&chain(2));
+    fs::create_dir(here.path("shared")).unwrap();
+    let named = here.read("pipeline.toml").replacen('\n', "\nremote = 'shared'\n", 1);
+    here.write("pipeline.toml", &named);
+    here.expect(0, "--remote-mode read-write run pipeline.toml");
+    fs::create_dir(here.path("elsewhere")).unwrap();
+    for (words, up_to_date) in [("", 2), ("--remote-mode off", 0), ("--remote elsewhere", 0)] {
+        let store = format!("--store other-{up_to_date}{}", words.len());
+        here.expect(0, &format!("{store} cache trust here {}", key(&here)));
+        let told = here.expect(0, &format!("{store} {words} plan pipeline.toml")).stdout;
+        assert!(told.contains(&format!("{up_to_date} up to date")), "{words}: {told}");
+    }
+    // Wherever the program was called, the folder lies beside the file.
+    let whole_path = here.path("pipeline.toml").display().to_string();
+    let there = TestSpace::new();
+    there.expect(0, &format!("cache trust here {}", key(&here)));
+    there.expect(0, &format!("get {whole_path} s1 out"));
+    assert_eq!(fs::metadata(there.path("out/f")).unwrap().len(), 200_000);
+    here.write("pipeline.toml", &named.replace("'shared'", "'s4://nowhere/'"));
+    assert!(here.expect(2, "plan pipeline.toml").stderr.contains("s4"));
+}
+
+#[test]
 fn what_is_lost_at_the_remote_is_made_again() {
     let (here, there) = (TestSpace::with(&chain(3)), TestSpace::with(&chain(3)));
     fs::create_dir(here.path("remote")).unwrap();

@@ -84,6 +84,22 @@ fn a_gate_decides_by_what_was_measured() {
 }
 
 #[test]
+fn a_program_runs_in_the_folder_that_is_named() {
+    let space = TestSpace::with(
+        "[stages.inside]\nkind = \"exec\"\noutputs = { out = \"files\" }\n\
+         params = { command = [\"sh\", \"-c\", \"cat note.txt > $GAZAL_OUTPUT_out/f\"], cwd = \"tools\", sources = [\"tools/*.txt\"] }\n",
+    );
+    space.write("tools/note.txt", "here\n");
+    space.expect(0, "run pipeline.toml");
+    space.expect(0, "get pipeline.toml inside out");
+    assert_eq!(space.read("out/f"), "here\n");
+    let elsewhere = space.read("pipeline.toml").replace("cwd = \"tools\"", "cwd = \"tool\"");
+    space.write("pipeline.toml", &elsewhere);
+    let told = space.expect(1, "run pipeline.toml").stderr;
+    assert!(told.contains("`cwd` names no folder: tool"), "{told}");
+}
+
+#[test]
 fn matrix_points_share_workers() {
     let space = TestSpace::with(
         "[stages.cell]\nkind = \"exec\"\nmatrix = { x = [1,2,3,4,5,6,7,8,9,10,11,12] }\noutputs = { out = \"files\" }\n\

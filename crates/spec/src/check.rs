@@ -9,9 +9,9 @@ use crate::executor::Choice;
 use crate::keys::{expect_table, take_table};
 use crate::params::Checkers;
 use crate::places::Surveyor;
-use crate::raw::{self, Data, Entry, Scalar, Table};
+use crate::raw::{self, Data, Entry, Node, Scalar, Table};
 use crate::reference::Directory;
-use crate::settings::Settings;
+use crate::settings::{Settings, scalar};
 use crate::shared::Shared;
 use crate::stage::{Draft, Drafts, Read, Reader};
 use crate::substitute::{Axes, Scope, references};
@@ -27,6 +27,7 @@ pub(crate) fn check(source: &Source, mut file: Table, kinds: &Kinds, report: &mu
     let pipeline = scope.apply_table(section(&file, "pipeline", report), report);
     let defaults = Settings::read(&pipeline, Settings::default(), report);
     let executor = Choice::read(&pipeline, &Choice::default(), report);
+    let remote = pipeline.get("remote").and_then(|node| read_remote(node, report));
     let name = read_name(file.entry("pipeline"), &pipeline, report);
     let pools = policy::read_pools(&file, report);
     let surveyor = Surveyor::of(source);
@@ -57,7 +58,7 @@ pub(crate) fn check(source: &Source, mut file: Table, kinds: &Kinds, report: &mu
     order::report_cycles(&drafts, &ties, &sorted, report);
     let disabled = directory.into_disabled();
     let stages = build(drafts, ties, &sorted)?;
-    Some(Pipeline { name: name?, seed: defaults.seed, stages, disabled, pools, warnings: Vec::new() })
+    Some(Pipeline { name: name?, seed: defaults.seed, remote, stages, disabled, pools, warnings: Vec::new() })
 }
 
 /// A stage that serves makes nothing that another could read.
@@ -115,6 +116,11 @@ fn read_name(section: Option<&Entry>, pipeline: &Table, report: &mut Report) -> 
         _ => drop(report.error(&node.origin, "`name` must be a text that is not empty")),
     }
     None
+}
+
+fn read_remote(node: &Node, report: &mut Report) -> Option<String> {
+    let must = "`remote` must be a folder or a URL, such as `\"s3://bucket/prefix\"`";
+    scalar(node, must, report, |value| value.as_str().filter(|text| !text.is_empty()).map(str::to_string))
 }
 
 #[derive(Default)]

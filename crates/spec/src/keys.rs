@@ -1,4 +1,4 @@
-//! Which keys a pipeline file may have: unknown ones are mistakes, and so, for now, are some known ones.
+//! Which keys a pipeline file may have: unknown ones are mistakes.
 
 use gazal_stage_api::Kinds;
 
@@ -11,20 +11,15 @@ pub(crate) struct Keys {
     /// What the table is called in messages.
     place: &'static str,
     pub known: &'static [&'static str],
-    later: &'static [&'static str],
 }
 
 pub(crate) const FILE: Keys =
-    Keys { place: "a pipeline file", known: &["pipeline", "params", "pools", "stages", "profiles"], later: &[] };
-pub(crate) const PROFILE: Keys =
-    Keys { place: "a profile", known: &["pipeline", "params", "pools", "stages"], later: &[] };
+    Keys { place: "a pipeline file", known: &["pipeline", "params", "pools", "stages", "profiles"] };
+pub(crate) const PROFILE: Keys = Keys { place: "a profile", known: &["pipeline", "params", "pools", "stages"] };
 pub(crate) const OVERRIDE: Keys =
-    Keys { place: "what `--set` changes", known: &["pipeline", "params", "pools", "stages"], later: &[] };
-pub(crate) const PIPELINE: Keys = Keys {
-    place: "`[pipeline]`",
-    known: &["name", "seed", "backend", "precision", "executor", "slurm"],
-    later: &["remote"],
-};
+    Keys { place: "what `--set` changes", known: &["pipeline", "params", "pools", "stages"] };
+pub(crate) const PIPELINE: Keys =
+    Keys { place: "`[pipeline]`", known: &["name", "seed", "backend", "precision", "executor", "slurm", "remote"] };
 pub(crate) const STAGE: Keys = Keys {
     place: "a stage",
     known: &[
@@ -48,12 +43,11 @@ pub(crate) const STAGE: Keys = Keys {
         "executor",
         "slurm",
     ],
-    later: &[],
 };
-pub(crate) const RETRIES: Keys = Keys { place: "`retries`", known: &["max", "backoff"], later: &[] };
+pub(crate) const RETRIES: Keys = Keys { place: "`retries`", known: &["max", "backoff"] };
 pub(crate) const SLURM: Keys =
-    Keys { place: "`slurm`", known: &["partition", "account", "qos", "constraint", "at_once", "extra"], later: &[] };
-pub(crate) const NEEDS: Keys = Keys { place: "`needs`", known: &["gpus", "cpus", "memory"], later: &[] };
+    Keys { place: "`slurm`", known: &["partition", "account", "qos", "constraint", "at_once", "extra"] };
+pub(crate) const NEEDS: Keys = Keys { place: "`needs`", known: &["gpus", "cpus", "memory"] };
 
 /// Reports the keys of a whole file, profiles that are not chosen included.
 pub(crate) fn check_file(file: &Table, kinds: &Kinds, report: &mut Report) {
@@ -104,14 +98,12 @@ pub(crate) fn check_kind(kind: &Node, kinds: &Kinds, report: &mut Report) {
     }
 }
 
-/// Reports the unknown and the not yet supported keys of one table.
+/// Reports the unknown keys of one table.
 pub(crate) fn check_table(table: &Table, keys: &Keys, report: &mut Report) {
     for entry in table.iter() {
         let name = entry.name.as_str();
-        if keys.later.contains(&name) {
-            report.error(&entry.origin, format!("`{name}` is not supported yet")).help("leave it out".to_string());
-        } else if !keys.known.contains(&name) {
-            let meant = did_you_mean(name, keys.known.iter().chain(keys.later).copied());
+        if !keys.known.contains(&name) {
+            let meant = did_you_mean(name, keys.known.iter().copied());
             let help = meant.or_else(|| Some(format!("the keys are: {}", keys.known.join(", "))));
             report.error(&entry.origin, format!("{} has no key `{name}`", keys.place)).help(help);
         }

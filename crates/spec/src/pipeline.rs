@@ -12,6 +12,8 @@ use crate::{BackendChoice, Condition, Diagnostic, Executor, Needs, Places, Polic
 pub struct Pipeline {
     pub name: String,
     pub seed: u64,
+    /// Where results of others are looked for: a URL, or a folder as written, relative to the file.
+    pub remote: Option<String>,
     /// Enabled, matrices expanded, each after all that it needs; otherwise in the order of the file.
     pub stages: Vec<Stage>,
     /// The names of the stages that the file has switched off.

@@ -63,6 +63,11 @@ fn definitions(kinds: &Kinds) -> Map<String, Value> {
                 "precision": { "$ref": "#/$defs/precision" },
                 "executor": { "$ref": "#/$defs/executor" },
                 "slurm": { "$ref": "#/$defs/slurm" },
+                "remote": {
+                    "type": "string",
+                    "minLength": 1,
+                    "description": "results that others made: a folder, s3://BUCKET/PREFIX, gs://, az://, http(s)://",
+                },
             },
         },
         "pools": {

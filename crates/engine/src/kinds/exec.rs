@@ -1,5 +1,5 @@
 //! `exec`: any program as a stage. Inputs and outputs are folders named by environment variables; the program
-//! runs in the pipeline file's folder, with a small environment and its output in the stage's log.
+//! runs in the pipeline file's folder or in `cwd`, with a small environment and its output in the stage's log.
 //!
 //! It runs under a worker, which is its supervisor: the program stays in the worker's process group, and
 //! whatever it leaves running is ended with it.
@@ -30,6 +30,9 @@ pub struct ExecParams {
     /// Patterns of the files that the program consists of, relative to the pipeline file; hashed into the key.
     #[serde(default)]
     pub sources: Vec<String>,
+    /// The folder that the program runs in, relative to the pipeline file [default: the file's own folder].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<PathBuf>,
     /// Names of environment variables that the program may see besides `PATH`, `HOME` and the like; their values
     /// are not part of the key.
     #[serde(default)]
@@ -90,6 +93,9 @@ impl Kind for Exec {
 
 fn start(params: &ExecParams, mut command: Command) -> Result<Child, StageError> {
     let program = params.command.first().map_or("", String::as_str);
+    if let Some(folder) = params.cwd.as_ref().filter(|folder| !folder.is_dir()) {
+        return Err(StageError::failed(format!("`cwd` names no folder: {}", folder.display())));
+    }
     command.spawn().map_err(|error| StageError::failed(format!("cannot start `{program}`: {error}")))
 }
 
@@ -144,6 +150,9 @@ impl Drop for Serving {
 fn command(params: &ExecParams, context: &Context) -> Command {
     let mut command = Command::new(&params.command[0]);
     command.args(&params.command[1..]).stdin(Stdio::null()).stdout(std::io::stderr()).env_clear();
+    if let Some(folder) = &params.cwd {
+        command.current_dir(folder);
+    }
     for name in ENVIRONMENT.into_iter().chain(params.env.iter().map(String::as_str)) {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
@@ -202,15 +211,16 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Files below `base` that an argument of `command` names and no pattern of `sources` covers: a change of them
-/// would go unnoticed.
+/// Files that an argument of `command` names and no pattern of `sources` covers: a change of them would go unnoticed.
+/// `base` is the pipeline file's folder.
 pub fn undeclared_files(params: &ExecParams, base: &Path) -> Vec<String> {
+    let cwd = params.cwd.as_ref().map_or(base.to_path_buf(), |cwd| base.join(cwd));
     let declared: Vec<PathBuf> =
         params.sources.iter().flat_map(|pattern| paths::matches(base, pattern).unwrap_or_default()).collect();
     let words = params.command.iter().flat_map(|argument| argument.split([' ', ';', '|', '&', '<', '>', '"', '\'']));
     let mut found: Vec<String> = words
         .filter(|word| !word.is_empty() && !word.starts_with('$') && Path::new(word).is_relative())
-        .filter(|word| base.join(word).is_file() && !declared.contains(&base.join(word)))
+        .filter(|word| cwd.join(word).is_file() && !declared.contains(&cwd.join(word)))
         .map(str::to_string)
         .collect();
     found.sort();
@@ -225,7 +235,7 @@ mod tests {
 
     fn params(command: &[&str], sources: &[&str]) -> ExecParams {
         let owned = |items: &[&str]| items.iter().map(ToString::to_string).collect();
-        ExecParams { command: owned(command), sources: owned(sources), env: Vec::new() }
+        ExecParams { command: owned(command), sources: owned(sources), cwd: None, env: Vec::new() }
     }
 
     #[test]
@@ -235,6 +245,11 @@ mod tests {
         assert_eq!(undeclared_files(&params(&["python3", "x.py"], &[]), dir.path()), ["x.py"]);
         assert_eq!(undeclared_files(&params(&["sh", "-c", "python3 x.py > y"], &[]), dir.path()), ["x.py"]);
         assert!(undeclared_files(&params(&["python3", "x.py"], &["*.py"]), dir.path()).is_empty());
+        std::fs::create_dir(dir.path().join("in")).unwrap();
+        std::fs::rename(dir.path().join("x.py"), dir.path().join("in/x.py")).unwrap();
+        let inside = |sources: &[&str]| ExecParams { cwd: Some("in".into()), ..params(&["python3", "x.py"], sources) };
+        assert_eq!(undeclared_files(&inside(&["*.py"]), dir.path()), ["x.py"]);
+        assert!(undeclared_files(&inside(&["in/*.py"]), dir.path()).is_empty());
     }
 
     #[test]
