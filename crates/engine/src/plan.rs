@@ -159,7 +159,8 @@ impl Looker<'_> {
         for &index in &self.options.selected {
             let stage = &self.pipeline.stages[index];
             look.made[index] = None;
-            let Some(draft) = look.known(self.pipeline).draft(index) else { continue };
+            let draft = look.known(self.pipeline).try_draft(index);
+            let Some(draft) = draft.map_err(|mistake| EngineError::Wrong(vec![mistake]))? else { continue };
             look.keys[index] = draft.is_complete().then(|| draft.manifest.key());
             if stage.is_service {
                 look.standing[index] = Standing::Nothing;

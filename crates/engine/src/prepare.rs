@@ -11,12 +11,11 @@ use crate::paths::{self, PathError};
 use crate::protocol::{Request, Wanted};
 use crate::{Compute, EngineError, FORMAT, Manifest, Mistake, Options, RemoteUse, SlurmNeeds, canonical_json};
 
-/// A stage whose manifest lacks nothing but inputs.
+/// What of a stage's manifest has to be looked for outside of the pipeline. The manifest itself is made anew for
+/// each question: of a large pipeline all of them would take several times the memory of the pipeline.
 pub(crate) struct Prepared {
-    /// `inputs` is empty.
-    manifest: Manifest,
-    /// Path-typed parameters as written, for the worker's second look at them.
-    paths: BTreeMap<String, Value>,
+    /// Path-typed parameters by the contents of what they point at.
+    digests: Vec<(&'static str, Value)>,
     pub device: DeviceRequest,
 }
 
@@ -75,23 +74,33 @@ fn prepare_stage(
     options: &Options,
     schemas: &mut Schemas,
 ) -> Result<Result<Prepared, Mistake>, EngineError> {
-    let device = options.device(stage);
-    let mut manifest = match bare_manifest(stage, device) {
-        Ok(manifest) => manifest,
-        Err(problem) => return Ok(Err(mistake(stage, &format!("params.{}", problem.field), problem.message))),
-    };
-    let mut raw = BTreeMap::new();
+    let mut digests = Vec::new();
     for &name in stage.kind.traits().paths {
         let Some(value) = stage.params.get(name).cloned().or_else(|| schemas.default_of(stage, name)) else { continue };
         match paths::resolve(&options.store, options.base(), &value) {
-            Ok(found) if found.paths.is_empty() => continue,
-            Ok(found) => drop(manifest.params.insert(name.to_string(), found.digests)),
+            Ok(found) if found.paths.is_empty() => {}
+            Ok(found) => digests.push((name, found.digests)),
             Err(PathError::Store(error)) if error.is_unusable() => return Err(error.into()),
             Err(error) => return Ok(Err(mistake(stage, &format!("params.{name}"), error.to_string()))),
         }
-        raw.insert(name.to_string(), value);
     }
-    Ok(Ok(Prepared { manifest, paths: raw, device }))
+    Ok(Ok(Prepared { digests, device: options.device(stage) }))
+}
+
+impl Prepared {
+    /// The manifest, but for its inputs.
+    fn manifest(&self, stage: &Stage) -> Result<Manifest, Mistake> {
+        let mut manifest = bare_manifest(stage, self.device)
+            .map_err(|problem| mistake(stage, &format!("params.{}", problem.field), problem.message))?;
+        manifest.params.extend(self.digests.iter().map(|(name, digests)| (name.to_string(), digests.clone())));
+        Ok(manifest)
+    }
+
+    /// Path-typed parameters as written, for the worker's second look at them.
+    fn paths(&self, stage: &Stage) -> BTreeMap<String, Value> {
+        let written = |name| stage.params.get(name).cloned().or_else(|| default_of(stage, name));
+        self.digests.iter().filter_map(|&(name, _)| Some((name.to_string(), written(name)?))).collect()
+    }
 }
 
 /// The manifest of a stage as the pipeline alone says it: without inputs, path-typed parameters as written.
@@ -177,10 +186,20 @@ impl Known<'_> {
         produced(self.made, from)
     }
 
-    /// The manifest of a stage with the inputs that are there; `None` for a stage that is not selected.
+    /// The manifest of a stage with the inputs that are there; `None` for a stage that is not selected or
+    /// [mistaken](Known::try_draft).
     pub fn draft(&self, index: usize) -> Option<Draft> {
-        let (stage, prepared) = (&self.pipeline.stages[index], self.prepared[index].as_ref()?);
-        let mut draft = Draft { manifest: prepared.manifest.clone(), unknown: Vec::new() };
+        self.try_draft(index).ok().flatten()
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// A parameter that the kind does not take.
+    pub fn try_draft(&self, index: usize) -> Result<Option<Draft>, Mistake> {
+        let stage = &self.pipeline.stages[index];
+        let Some(prepared) = &self.prepared[index] else { return Ok(None) };
+        let mut draft = Draft { manifest: prepared.manifest(stage)?, unknown: Vec::new() };
         for input in stage.inputs.iter().filter(|input| !input.from.is_empty()) {
             let digests: Option<Vec<Digest>> =
                 input.from.iter().map(|from| self.produced(from).map(|artifact| artifact.content)).collect();
@@ -190,13 +209,13 @@ impl Known<'_> {
             }
         }
         if let Some(service) = stage.service {
-            let served_by = self.draft(service)?;
+            let Some(served_by) = self.try_draft(service)? else { return Ok(None) };
             match served_by.is_complete() {
                 true => draft.manifest.service = Some(served_by.manifest.key()),
                 false => draft.unknown.push(SERVICE.into()),
             }
         }
-        Some(draft)
+        Ok(Some(draft))
     }
 
     /// What a worker needs to make `manifest`, on the device that its kind is given.
@@ -215,7 +234,7 @@ impl Known<'_> {
             outputs: stage.outputs.iter().map(Wanted::new).collect(),
             seed: if stage.kind.traits().seeded { stage.seed } else { 0 },
             device: prepared.device,
-            paths: prepared.paths.clone(),
+            paths: prepared.paths(stage),
             base: options.base().to_path_buf(),
             threads: options.cpus(stage),
             log: Default::default(),
@@ -239,7 +258,7 @@ impl Known<'_> {
     /// `before` holds the deep keys of the stages before this one.
     fn deep_key(&self, index: usize, before: &[Option<Digest>]) -> Option<Digest> {
         let stage = &self.pipeline.stages[index];
-        let mut manifest = self.prepared[index].as_ref()?.manifest.clone();
+        let mut manifest = self.prepared[index].as_ref()?.manifest(stage).ok()?;
         for input in stage.inputs.iter().filter(|input| !input.from.is_empty()) {
             let producer = |from: &OutputRef| {
                 before[from.stage].map(|deep| Digest::derive(DEEP, format!("{deep} {}", from.output)))
