@@ -15,6 +15,7 @@ mod get;
 mod graph;
 mod init;
 mod kinds;
+mod lock;
 mod log;
 mod machine;
 mod out;

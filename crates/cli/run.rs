@@ -39,6 +39,7 @@ pub(crate) fn run_until(
         None => Workspace::open_planned(app, args, &verb.plan)?,
     };
     warn(&workspace, out);
+    workspace.lock.ask();
     let store = workspace.open_store(args)?;
     let force = written.as_ref().map_or(&verb.plan.force, |written| &written.force);
     let mut heard = Heard { progress: progress::choose(out), ended: Vec::new(), trace: Trace::new() };

@@ -14,6 +14,7 @@ use gazal_store::{Mode, RunDir, Store};
 
 use crate::args::{Args, PlanArgs, Which};
 use crate::failure::{Exit, Failure, Text};
+use crate::lock::Lock;
 use crate::{App, devices, machine};
 
 /// A pipeline, opened for a verb.
@@ -22,6 +23,7 @@ pub(crate) struct Workspace {
     pub file: PathBuf,
     pub pipeline: Pipeline,
     pub requested: Requested,
+    pub lock: Lock,
 }
 
 /// Opens the store that the command line or the environment names, with the remote that they name.
@@ -110,7 +112,7 @@ impl Workspace {
             Ok(pipeline) => pipeline,
             Err(found) => return Err(Failure::diagnostics(found, text)),
         };
-        Ok(Workspace { text, file, pipeline, requested })
+        Ok(Workspace { lock: Lock::beside(&file), text, file, pipeline, requested })
     }
 
     /// The store of the command line, with the remote of the command line, the environment, or else this pipeline.
@@ -184,6 +186,7 @@ impl Workspace {
             gpus: machine::gpus(),
             fail_fast: false,
             auto: &auto,
+            pin: &|pin| self.lock.at(pin),
             device_check: &device_check,
             slurm_check: &slurm_check,
             launcher: &launcher,

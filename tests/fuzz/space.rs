@@ -126,6 +126,7 @@ impl Space {
             gpus: 0,
             fail_fast: false,
             auto: &|| Backend::Cpu,
+            pin: &|_| Ok(None),
             device_check: &|_| Ok(()),
             slurm_check: &|| Ok(()),
             launcher: &Nobody,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::space::{TestSpace, processes_with, wait_until};
+use crate::space::{TestSpace, answer, processes_with, wait_until};
 
 /// A folder with the shipped pipeline, and the words that name it in its smallest profile.
 fn shipped() -> TestSpace {
@@ -217,13 +217,15 @@ fn a_backend_that_is_not_compiled_in_is_refused_by_its_feature() {
 }
 
 #[test]
-fn full_size_profiles_are_checked_and_planned_and_say_what_is_missing() {
+fn full_size_profiles_are_checked_and_planned_and_say_what_they_cannot_reach() {
     let space = shipped();
     for (profile, model) in [("qwen3-0.6b", "Qwen/Qwen3-0.6B"), ("qwen3-32b", "Qwen/Qwen3-32B")] {
         space.expect(0, &format!("check pipeline.toml --profile {profile}"));
         space.expect(0, &format!("plan pipeline.toml --profile {profile}"));
-        let answer = space.expect(2, &format!("run pipeline.toml --profile {profile}"));
-        assert!(answer.stderr.contains(model) && answer.stderr.contains("not supported yet"), "{}", answer.stderr);
+        let mut command = space.command(&format!("run pipeline.toml --profile {profile}"));
+        let told = answer(&command.env("HF_ENDPOINT", "http://127.0.0.1:9").output().unwrap());
+        assert_eq!(told.code, 2, "{}", told.stderr);
+        assert!(told.stderr.contains(model) && told.stderr.contains("cannot reach the hub"), "{}", told.stderr);
     }
 }
 

@@ -4,6 +4,7 @@
 mod arrows;
 mod crash;
 mod examples;
+mod hub;
 mod keys;
 mod learning;
 mod mistakes;

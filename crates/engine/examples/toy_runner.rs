@@ -79,6 +79,7 @@ fn run_file(file: &Path, store: &Path) -> bool {
         gpus: 0,
         fail_fast: false,
         auto: &|| Backend::Cpu,
+        pin: &|_| Ok(None),
         device_check: &|_| Ok(()),
         slurm_check: &SlurmLauncher::check,
         launcher: &launcher,

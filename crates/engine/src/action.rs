@@ -144,6 +144,7 @@ impl Action<'_> {
     ) -> Result<(), Said> {
         let mut report = |event| tell(Said::Event(event));
         let mut context = Context::new(folders, self.request.seed, self.request.device, &mut report, cancelled);
+        context.pins = self.request.manifest.pins.clone();
         context.service = server.map(|server| server.url().to_string());
         caught(|| self.kind.run(&self.request.params, &mut context))
     }

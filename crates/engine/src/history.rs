@@ -1,7 +1,7 @@
 //! What the store remembers, loaded only when something must run.
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use gazal_store::{Digest, Receipt, Store};
@@ -55,7 +55,7 @@ impl Past {
 /// What two manifests share that may differ in what they read only.
 fn bare(manifest: &Manifest) -> Digest {
     let inputs = manifest.inputs.keys().map(|port| (port.clone(), Vec::new())).collect();
-    Manifest { inputs, service: None, ..manifest.clone() }.key()
+    Manifest { inputs, pins: BTreeMap::new(), service: None, ..manifest.clone() }.key()
 }
 
 impl<'a> History<'a> {

@@ -31,6 +31,9 @@ pub struct Manifest {
     /// For kinds that compute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compute: Option<Compute>,
+    /// What moves outside, and what it was pinned to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pins: BTreeMap<String, String>,
     /// The action key of the stage that serves this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Digest>,
@@ -70,6 +73,9 @@ impl Manifest {
         part(&mut text, "outputs", &self.outputs);
         let sorted: BTreeMap<&String, Value> = self.params.iter().map(|(name, value)| (name, sorted(value))).collect();
         part(&mut text, "params", &sorted);
+        if !self.pins.is_empty() {
+            part(&mut text, "pins", &self.pins);
+        }
         part(&mut text, "revision", &self.revision);
         self.seed.iter().for_each(|seed| part(&mut text, "seed", seed));
         self.service.iter().for_each(|service| part(&mut text, "service", service));
@@ -145,6 +151,7 @@ mod tests {
             outputs: BTreeMap::from([("out".into(), PortType::Files)]),
             seed: Some(7),
             compute: None,
+            pins: BTreeMap::new(),
             service: None,
         }
     }
@@ -166,7 +173,8 @@ mod tests {
     #[test]
     fn the_quick_way_to_the_text_is_the_same() {
         let compute = Compute { backend: "cpu".into(), precision: "f32".into(), numerics: "n".into() };
-        let whole = Manifest { compute: Some(compute), service: Some(Digest::of(b"s")), ..manifest() };
+        let pins = BTreeMap::from([("models/o/m".into(), "0".into())]);
+        let whole = Manifest { compute: Some(compute), pins, service: Some(Digest::of(b"s")), ..manifest() };
         for manifest in [manifest(), whole, Manifest { seed: None, ..manifest() }] {
             assert_eq!(manifest.canonical(), canonical_json(&manifest.to_value()));
         }

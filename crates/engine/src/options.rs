@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use gazal_spec::{BackendChoice, Stage};
-use gazal_stage_api::{Backend, DeviceRequest};
+use gazal_stage_api::{Backend, DeviceRequest, Pin};
 use gazal_store::Store;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,8 @@ pub struct Options<'a> {
     pub fail_fast: bool,
     /// The backend behind `auto`; asked at most when a stage says `auto`.
     pub auto: &'a dyn Fn() -> Backend,
+    /// What a pin stands at; `None` where only a run may ask.
+    pub pin: &'a dyn Fn(&Pin) -> Result<Option<String>, String>,
     /// Whether this program on this machine can compute there; asked only when something must run.
     pub device_check: &'a dyn Fn(Backend) -> Result<(), String>,
     /// Whether jobs can be submitted here; asked only when one must be.

@@ -16,6 +16,8 @@ use crate::{Compute, EngineError, FORMAT, Manifest, Mistake, Options, RemoteUse,
 pub(crate) struct Prepared {
     /// Path-typed parameters by the contents of what they point at.
     digests: Vec<(&'static str, Value)>,
+    /// What its pins stand at, where that is known.
+    pins: Vec<(String, Option<String>)>,
     pub device: DeviceRequest,
 }
 
@@ -23,7 +25,7 @@ pub(crate) struct Prepared {
 pub(crate) struct Draft {
     /// Without the fields in `unknown`.
     pub manifest: Manifest,
-    /// Fields that wait for a stage: `inputs.model`, `service`.
+    /// Fields that wait for a stage: `inputs.model`, `service`; or for a run to ask: `pins.models/OWNER/NAME`.
     pub unknown: Vec<String>,
 }
 
@@ -41,6 +43,7 @@ impl Draft {
     pub fn likened(&self, past: &Manifest) -> Manifest {
         let mut known = past.clone();
         known.inputs.retain(|port, _| !self.is_unknown(&input_field(port)));
+        known.pins.retain(|what, _| !self.is_unknown(&pin_field(what)));
         if self.is_unknown(SERVICE) {
             known.service = None;
         }
@@ -53,6 +56,10 @@ const DEEP: &str = "gazal-pipe 2026 deep key v1";
 
 fn input_field(port: &str) -> String {
     format!("inputs.{port}")
+}
+
+fn pin_field(what: &str) -> String {
+    format!("pins.{what}")
 }
 
 /// Prepares the selected stages; all mistakes at once.
@@ -84,7 +91,14 @@ fn prepare_stage(
             Err(error) => return Ok(Err(mistake(stage, &format!("params.{name}"), error.to_string()))),
         }
     }
-    Ok(Ok(Prepared { digests, device: options.device(stage) }))
+    let mut pins = Vec::new();
+    for pin in stage.kind.pins(&stage.params) {
+        match (options.pin)(&pin) {
+            Ok(found) => pins.push((pin.what, found)),
+            Err(why) => return Ok(Err(mistake(stage, "params", why))),
+        }
+    }
+    Ok(Ok(Prepared { digests, pins, device: options.device(stage) }))
 }
 
 impl Prepared {
@@ -93,7 +107,12 @@ impl Prepared {
         let mut manifest = bare_manifest(stage, self.device)
             .map_err(|problem| mistake(stage, &format!("params.{}", problem.field), problem.message))?;
         manifest.params.extend(self.digests.iter().map(|(name, digests)| (name.to_string(), digests.clone())));
+        manifest.pins = self.pins.iter().filter_map(|(what, at)| Some((what.clone(), at.clone()?))).collect();
         Ok(manifest)
+    }
+
+    fn unpinned(&self) -> impl Iterator<Item = String> {
+        self.pins.iter().filter(|(_, at)| at.is_none()).map(|(what, _)| pin_field(what))
     }
 
     /// Path-typed parameters as written, for the worker's second look at them.
@@ -122,6 +141,7 @@ pub fn bare_manifest(stage: &Stage, device: DeviceRequest) -> Result<Manifest, P
             precision: device.precision.name().into(),
             numerics: traits.numerics.into(),
         }),
+        pins: BTreeMap::new(),
         service: None,
     })
 }
@@ -199,7 +219,7 @@ impl Known<'_> {
     pub fn try_draft(&self, index: usize) -> Result<Option<Draft>, Mistake> {
         let stage = &self.pipeline.stages[index];
         let Some(prepared) = &self.prepared[index] else { return Ok(None) };
-        let mut draft = Draft { manifest: prepared.manifest(stage)?, unknown: Vec::new() };
+        let mut draft = Draft { manifest: prepared.manifest(stage)?, unknown: prepared.unpinned().collect() };
         for input in stage.inputs.iter().filter(|input| !input.from.is_empty()) {
             let digests: Option<Vec<Digest>> =
                 input.from.iter().map(|from| self.produced(from).map(|artifact| artifact.content)).collect();
@@ -258,7 +278,8 @@ impl Known<'_> {
     /// `before` holds the deep keys of the stages before this one.
     fn deep_key(&self, index: usize, before: &[Option<Digest>]) -> Option<Digest> {
         let stage = &self.pipeline.stages[index];
-        let mut manifest = self.prepared[index].as_ref()?.manifest(stage).ok()?;
+        let prepared = self.prepared[index].as_ref().filter(|prepared| prepared.unpinned().next().is_none())?;
+        let mut manifest = prepared.manifest(stage).ok()?;
         for input in stage.inputs.iter().filter(|input| !input.from.is_empty()) {
             let producer = |from: &OutputRef| {
                 before[from.stage].map(|deep| Digest::derive(DEEP, format!("{deep} {}", from.output)))

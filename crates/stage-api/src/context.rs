@@ -128,6 +128,8 @@ pub struct Context<'a> {
     pub device: DeviceRequest,
     /// Where the stage that serves this one listens: `http://127.0.0.1:PORT`.
     pub service: Option<String>,
+    /// What the kind's pins stand at: [`crate::Pin::what`] to, say, a commit.
+    pub pins: BTreeMap<String, String>,
     /// The pipeline's name for this stage is deliberately absent: results must not depend on it.
     report: &'a mut dyn FnMut(Event),
     cancelled: &'a dyn Fn() -> bool,
@@ -141,7 +143,7 @@ impl<'a> Context<'a> {
         report: &'a mut dyn FnMut(Event),
         cancelled: &'a dyn Fn() -> bool,
     ) -> Context<'a> {
-        Context { folders, seed, device, service: None, report, cancelled }
+        Context { folders, seed, device, service: None, pins: BTreeMap::new(), report, cancelled }
     }
 
     /// The folder at a port that takes one artifact.
@@ -160,6 +162,15 @@ impl<'a> Context<'a> {
     /// The folders at a port that takes several artifacts, in the order of the pipeline.
     pub fn inputs(&self, port: &str) -> &[PathBuf] {
         self.folders.inputs.get(port).map_or(&[], Vec::as_slice)
+    }
+
+    /// What a pin stands at.
+    ///
+    /// # Errors
+    /// [`StageError::Failed`] for a pin that the kind did not declare.
+    pub fn pinned(&self, what: &str) -> Result<&str, StageError> {
+        let pinned = self.pins.get(what).map(String::as_str);
+        pinned.ok_or_else(|| StageError::failed(format!("`{what}` is pinned to nothing")))
     }
 
     /// The empty folder for an output.

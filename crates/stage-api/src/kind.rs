@@ -15,7 +15,7 @@ pub struct Traits {
     pub network: bool,
     /// Its program can serve another stage as long as that runs; see `service` of a stage.
     pub serves: bool,
-    /// Parameters that may change records only; left out of the key.
+    /// Parameters that may change records only, or that [`Kind::pins`] stands for; left out of the key.
     pub unkeyed: &'static [&'static str],
     /// Parameters that are paths (strings or lists of glob patterns), relative to the pipeline file; the key
     /// holds the digest of what they point at.
@@ -39,6 +39,15 @@ impl Traits {
     pub const SEEDED: Traits = Traits { seeded: true, ..Traits::PLAIN };
 }
 
+/// Something outside that moves, such as a branch of a repository on the hub.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pin {
+    /// `models/Qwen/Qwen3-0.6B`
+    pub what: String,
+    /// `main`
+    pub revision: String,
+}
+
 /// A stage kind, typed. Adding one is a folder with this implementation and a line in the list of kinds.
 pub trait Kind: Send + Sync + 'static {
     /// Spelled as TRL and PEFT spell them; `deny_unknown_fields`, with a default for all that has one.
@@ -58,6 +67,11 @@ pub trait Kind: Send + Sync + 'static {
 
     /// Mistakes that types cannot express: ranges, divisibility, things that exclude each other.
     fn validate(&self, _params: &Self::Params) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    /// What it reads of the world outside of pipeline and store, which moves: the key holds what it was pinned to.
+    fn pins(&self, _params: &Self::Params) -> Vec<Pin> {
         Vec::new()
     }
 
@@ -95,6 +109,8 @@ pub trait DynKind: Send + Sync {
     fn canonical(&self, table: &Map<String, Value>) -> Result<Map<String, Value>, Problem>;
     fn inputs(&self, table: &Map<String, Value>, declared: &Declared) -> Result<Vec<InPort>, Problem>;
     fn outputs(&self, table: &Map<String, Value>, declared: &Declared) -> Result<Vec<OutPort>, Problem>;
+    /// None for a table that cannot be read, which [`DynKind::check`] says.
+    fn pins(&self, table: &Map<String, Value>) -> Vec<Pin>;
     fn unavailable(&self, table: &Map<String, Value>) -> Option<String>;
     fn run(&self, table: &Map<String, Value>, context: &mut Context) -> Result<(), StageError>;
     fn serve(&self, table: &Map<String, Value>, context: &mut Context) -> Result<Box<dyn Server>, StageError>;
@@ -142,6 +158,10 @@ impl<K: Kind> DynKind for K {
 
     fn outputs(&self, table: &Map<String, Value>, declared: &Declared) -> Result<Vec<OutPort>, Problem> {
         Ok(Kind::outputs(self, &params::parse(table)?, declared))
+    }
+
+    fn pins(&self, table: &Map<String, Value>) -> Vec<Pin> {
+        params::parse(table).map(|params| Kind::pins(self, &params)).unwrap_or_default()
     }
 
     fn unavailable(&self, table: &Map<String, Value>) -> Option<String> {

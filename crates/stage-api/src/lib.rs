@@ -12,7 +12,7 @@ mod port;
 
 pub use context::{Backend, Context, DeviceRequest, Event, Folders, Level, Precision, Server};
 pub use error::StageError;
-pub use kind::{DynKind, Kind, Kinds, Traits};
+pub use kind::{DynKind, Kind, Kinds, Pin, Traits};
 pub use params::{Problem, canonical, parse};
 pub use port::{Arity, Declared, InPort, OutPort, PortType, Role};
 /// What kinds derive for their parameter types.

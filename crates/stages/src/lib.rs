@@ -18,6 +18,8 @@ mod tokenizer;
 
 use gazal_stage_api::Kinds;
 
+pub use fetch::resolve;
+
 /// Every built-in kind.
 pub fn kinds() -> Kinds {
     Kinds::new(vec![

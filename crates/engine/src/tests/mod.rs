@@ -36,6 +36,8 @@ struct Space {
     expected: Option<Plan>,
     fail_fast: bool,
     threads: u32,
+    /// What every pin stands at.
+    pin: Option<&'static str>,
     cancel: CancelToken,
     /// The run is asked to stop when this stage reports progress.
     stop_at: Option<&'static str>,
@@ -65,6 +67,7 @@ impl Space {
             expected: None,
             fail_fast: false,
             threads: 4,
+            pin: None,
             cancel: CancelToken::default(),
             stop_at: None,
         }
@@ -109,6 +112,7 @@ impl Space {
             gpus: 0,
             fail_fast: self.fail_fast,
             auto: &|| Backend::Cpu,
+            pin: &|_| Ok(self.pin.map(str::to_string)),
             device_check: &device_check,
             slurm_check: &|| Err("no Slurm here".to_string()),
             launcher: &Threads { kinds: self.kinds.clone() },

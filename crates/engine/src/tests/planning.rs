@@ -56,6 +56,29 @@ fn unkeyed_parameters_run_nothing() {
 }
 
 #[test]
+fn what_a_pin_stands_at_is_in_the_key() {
+    let text = "[pipeline]\nname = 'p'\n[stages.tip]\nkind = 'branch'\nparams = { of = 'o/m' }\n\
+        [stages.join]\nkind = 'join'\ninputs = { parts = 'tip' }\n";
+    let mut space = Space::new();
+    assert_eq!(states(&space.plan(text)), [("tip", Run), ("join", Run)]);
+    space.pin = Some("1");
+    space.run(text);
+    assert_eq!(states(&space.plan(text)), [("tip", Hit), ("join", Hit)]);
+    space.pin = None;
+    let unknown = space.plan(text);
+    assert_eq!(states(&unknown), [("tip", Maybe), ("join", Maybe)], "only a run may ask");
+    let cause = &unknown.stages[0].causes[0];
+    assert_eq!((cause.field.as_str(), &cause.was, &cause.now), ("pins.o/m", &Some(json!("1")), &None));
+    space.pin = Some("2");
+    let moved = space.plan(text);
+    assert_eq!(states(&moved), [("tip", Run), ("join", Maybe)]);
+    assert_eq!(
+        (&moved.stages[0].causes[0].was, &moved.stages[0].causes[0].now),
+        (&Some(json!("1")), &Some(json!("2")))
+    );
+}
+
+#[test]
 fn equal_rows_stop_the_wave() {
     let space = Space::new();
     space.run(&pipeline("spaces = 0", ""));

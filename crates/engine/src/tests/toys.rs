@@ -4,12 +4,21 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, Kinds, OutPort, PortType, StageError, Traits};
+use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, Kinds, OutPort, Pin, PortType, StageError, Traits};
 use serde::{Deserialize, Serialize};
 
 pub(super) fn kinds() -> Kinds {
     let mut kinds = crate::kinds::builtin();
-    kinds.extend([&Make as &'static dyn gazal_stage_api::DynKind, &Join, &Compute, &Later, &Touch, &Measure, &Flaky]);
+    kinds.extend([
+        &Make as &'static dyn gazal_stage_api::DynKind,
+        &Join,
+        &Compute,
+        &Later,
+        &Touch,
+        &Measure,
+        &Flaky,
+        &Branch,
+    ]);
     Kinds::new(kinds)
 }
 
@@ -273,5 +282,39 @@ impl Kind for Flaky {
         }
         let path = context.output("out")?.join("train.jsonl");
         fs::write(&path, "1").map_err(StageError::io(&path))
+    }
+}
+
+/// Writes what its branch stands at.
+struct Branch;
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct BranchParams {
+    of: String,
+}
+
+impl Kind for Branch {
+    type Params = BranchParams;
+    const NAME: &'static str = "branch";
+    const REVISION: u32 = 1;
+    const DOC: &'static str = "something that moves";
+    const TRAITS: Traits = Traits::PLAIN;
+
+    fn inputs(&self, _: &BranchParams, _: &Declared) -> Vec<InPort> {
+        Vec::new()
+    }
+
+    fn outputs(&self, _: &BranchParams, _: &Declared) -> Vec<OutPort> {
+        vec![OutPort::value("out", PortType::Dataset, "")]
+    }
+
+    fn pins(&self, params: &BranchParams) -> Vec<Pin> {
+        vec![Pin { what: params.of.clone(), revision: "main".into() }]
+    }
+
+    fn run(&self, params: BranchParams, context: &mut Context) -> Result<(), StageError> {
+        let path = context.output("out")?.join("train.jsonl");
+        fs::write(&path, context.pinned(&params.of)?).map_err(StageError::io(&path))
     }
 }

@@ -1,105 +1,118 @@
-//! `fetch-model` and `fetch-dataset`: weights and data by their hub ids. A pipeline that names them is checked and
-//! planned; running them says what is missing until fetching is built.
+//! `fetch-model` and `fetch-dataset`: what the hub has, by its id. A revision that moves is resolved to a commit before
+//! the stage is keyed ([`Kind::pins`](gazal_stage_api::Kind::pins)); files come in through the stage's checkpoint
+//! folder, so that a run that was stopped goes on where it was.
 
-use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, OutPort, PortType, Problem, StageError, Traits};
-use serde::{Deserialize, Serialize};
+mod dataset;
+mod model;
 
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(crate = "gazal_stage_api::schemars")]
-pub struct ModelParams {
-    /// A hub id, such as `Qwen/Qwen3-32B`.
-    pub model_name_or_path: String,
-    #[serde(default = "main_branch")]
-    pub model_revision: String,
+use std::cell::RefCell;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use gazal_net::{Hub, HubError, Listener, RemoteFile, Repo, RepoKind, is_commit};
+use gazal_stage_api::{Context, Event, Pin, Problem, StageError};
+use glob::{MatchOptions, Pattern};
+
+pub use dataset::FetchDataset;
+pub use model::FetchModel;
+
+/// As the hub's own clients match names: `*` crosses folders.
+const MATCHING: MatchOptions =
+    MatchOptions { case_sensitive: true, require_literal_separator: false, require_literal_leading_dot: false };
+
+/// A repository as pins and manifests name it: `models/OWNER/NAME`.
+fn pin(repo: &Repo, revision: &str) -> Pin {
+    let kind = match repo.kind {
+        RepoKind::Model => "models",
+        RepoKind::Dataset => "datasets",
+    };
+    Pin { what: format!("{kind}/{}", repo.id), revision: revision.into() }
 }
 
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(crate = "gazal_stage_api::schemars")]
-pub struct DatasetParams {
-    /// Hub ids, such as `UCSC-VLAA/MedReason`, put together in this order.
-    pub dataset_name: Vec<String>,
-    /// The first rows; 0 for all.
-    #[serde(default)]
-    pub max_samples: u64,
+/// Resolves a pin of one of these kinds: its commit. `None` for pins that are none of theirs.
+///
+/// # Errors
+/// What the hub says, with what to do.
+pub fn resolve(pin: &Pin) -> Option<Result<String, String>> {
+    let repo = match pin.what.split_once('/') {
+        Some(("models", id)) => Repo { kind: RepoKind::Model, id: id.into() },
+        Some(("datasets", id)) => Repo { kind: RepoKind::Dataset, id: id.into() },
+        _ => return None,
+    };
+    if is_commit(&pin.revision) {
+        return Some(Ok(pin.revision.clone()));
+    }
+    Some(Hub::from_env().and_then(|hub| hub.resolve(&repo, &pin.revision)).map_err(|error| error.to_string()))
 }
 
-fn main_branch() -> String {
-    "main".into()
+/// Fetches the wanted files of a repository at the commit that it is pinned to; their places, by name.
+fn fetch(
+    repo: &Repo,
+    wanted: &dyn Fn(&[RemoteFile]) -> Result<Vec<RemoteFile>, StageError>,
+    context: &mut Context,
+) -> Result<Vec<(String, PathBuf)>, StageError> {
+    let commit = context.pinned(&pin(repo, "").what)?.to_string();
+    let folder = context.folders.wip.join(repo.id.replace('/', "--"));
+    let hub = Hub::from_env().map_err(failed)?;
+    let files = wanted(&hub.files(repo, &commit).map_err(failed)?)?;
+    let total: u64 = files.iter().filter_map(|file| file.size).sum();
+    let context = RefCell::new(context);
+    let mut done = 0;
+    let mut places = Vec::new();
+    for file in &files {
+        let to = folder.join(&file.name);
+        let before = done;
+        let mut heard = |bytes| {
+            done += bytes;
+            context.borrow_mut().report(Event::Progress { done, total, unit: "bytes".into(), metrics: [].into() });
+        };
+        let cancelled = || context.borrow().cancelled();
+        hub.fetch((repo, &commit), file, &to, &mut Listener { heard: &mut heard, cancelled: &cancelled })
+            .map_err(failed)?;
+        // Parts that were there already, and files that were fetched twice, make the count another one.
+        done = before + file.size.unwrap_or(done - before);
+        places.push((file.name.clone(), to));
+    }
+    Ok(places)
 }
 
-pub struct FetchModel;
-pub struct FetchDataset;
-
-impl Kind for FetchModel {
-    type Params = ModelParams;
-    const NAME: &'static str = "fetch-model";
-    const REVISION: u32 = 1;
-    const DOC: &'static str = "A model from the hub by its id (checked and planned; not runnable yet).";
-    const TRAITS: Traits = Traits { network: true, ..Traits::PLAIN };
-
-    fn inputs(&self, _: &ModelParams, _: &Declared) -> Vec<InPort> {
-        Vec::new()
-    }
-
-    fn outputs(&self, _: &ModelParams, _: &Declared) -> Vec<OutPort> {
-        vec![OutPort::value("model", PortType::Model, "weights, configuration and tokenizer")]
-    }
-
-    fn validate(&self, params: &ModelParams) -> Vec<Problem> {
-        hub_ids("model_name_or_path", std::slice::from_ref(&params.model_name_or_path))
-    }
-
-    fn unavailable(&self, params: &ModelParams) -> Option<String> {
-        Some(missing(&params.model_name_or_path))
-    }
-
-    fn run(&self, params: ModelParams, _: &mut Context) -> Result<(), StageError> {
-        Err(StageError::failed(missing(&params.model_name_or_path)))
-    }
-}
-
-impl Kind for FetchDataset {
-    type Params = DatasetParams;
-    const NAME: &'static str = "fetch-dataset";
-    const REVISION: u32 = 1;
-    const DOC: &'static str = "Data sets from the hub by their ids (checked and planned; not runnable yet).";
-    const TRAITS: Traits = Traits { network: true, ..Traits::PLAIN };
-
-    fn inputs(&self, _: &DatasetParams, _: &Declared) -> Vec<InPort> {
-        Vec::new()
-    }
-
-    fn outputs(&self, _: &DatasetParams, _: &Declared) -> Vec<OutPort> {
-        vec![OutPort::value("dataset", PortType::Dataset, "rows")]
-    }
-
-    fn validate(&self, params: &DatasetParams) -> Vec<Problem> {
-        hub_ids("dataset_name", &params.dataset_name)
-    }
-
-    fn unavailable(&self, params: &DatasetParams) -> Option<String> {
-        Some(missing(&params.dataset_name.join(", ")))
-    }
-
-    fn run(&self, params: DatasetParams, _: &mut Context) -> Result<(), StageError> {
-        Err(StageError::failed(missing(&params.dataset_name.join(", "))))
+fn failed(error: HubError) -> StageError {
+    match error {
+        HubError::Cancelled => StageError::Cancelled,
+        error => StageError::failed(error),
     }
 }
 
-fn missing(ids: &str) -> String {
-    format!("fetching {ids} from the hub is not supported yet; put the files into a folder and use the kind `source`")
+/// Puts a fetched file into an output without a second copy of its bytes; it stays in the checkpoint folder until the
+/// stage is done.
+fn place(from: &Path, to: &Path) -> Result<(), StageError> {
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder).map_err(StageError::io(folder))?;
+    }
+    fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(drop)).map_err(StageError::io(to))
 }
 
-fn hub_ids(field: &str, ids: &[String]) -> Vec<Problem> {
-    let is_id = |id: &str| id.split('/').count() == 2 && id.split('/').all(|part| !part.is_empty());
+fn matches(patterns: &[String], name: &str) -> bool {
+    patterns.iter().filter_map(|pattern| Pattern::new(pattern).ok()).any(|pattern| pattern.matches_with(name, MATCHING))
+}
+
+fn wrong_patterns(field: &str, patterns: &[String]) -> Vec<Problem> {
+    let wrong = patterns.iter().filter_map(|pattern| Some((pattern, Pattern::new(pattern).err()?)));
+    wrong.map(|(pattern, error)| Problem::new(field, format!("`{pattern}` is no pattern: {error}"))).collect()
+}
+
+fn wrong_ids(field: &str, ids: &[String]) -> Vec<Problem> {
+    let is_id = |id: &str| id.split('/').count() == 2 && id.split('/').all(|part| !part.is_empty() && part != "..");
+    let help = "write it as `owner/name`; a folder of this machine is a stage of the kind `source`";
     let wrong = ids.iter().filter(|id| !is_id(id));
-    let mut problems: Vec<Problem> = wrong
-        .map(|id| Problem::new(field, format!("`{id}` is no hub id")).with_help("write it as `owner/name`"))
-        .collect();
+    let mut problems: Vec<Problem> =
+        wrong.map(|id| Problem::new(field, format!("`{id}` is no hub id")).with_help(help)).collect();
     if ids.is_empty() {
         problems.push(Problem::new(field, "must name at least one id"));
     }
     problems
+}
+
+fn main_branch() -> String {
+    "main".into()
 }
