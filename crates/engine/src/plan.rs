@@ -159,8 +159,11 @@ impl Looker<'_> {
         for &index in &self.options.selected {
             let stage = &self.pipeline.stages[index];
             look.made[index] = None;
-            let draft = look.known(self.pipeline).try_draft(index);
-            let Some(draft) = draft.map_err(|mistake| EngineError::Wrong(vec![mistake]))? else { continue };
+            let draft = look.known(self.pipeline).try_draft(index).map_err(|problem| {
+                let field = format!("params.{}", problem.field);
+                EngineError::Wrong(vec![prepare::mistake(stage, &field, problem.message)])
+            })?;
+            let Some(draft) = draft else { continue };
             look.keys[index] = draft.is_complete().then(|| draft.manifest.key());
             if stage.is_service {
                 look.standing[index] = Standing::Nothing;

@@ -103,9 +103,8 @@ fn prepare_stage(
 
 impl Prepared {
     /// The manifest, but for its inputs.
-    fn manifest(&self, stage: &Stage) -> Result<Manifest, Mistake> {
-        let mut manifest = bare_manifest(stage, self.device)
-            .map_err(|problem| mistake(stage, &format!("params.{}", problem.field), problem.message))?;
+    fn manifest(&self, stage: &Stage) -> Result<Manifest, Problem> {
+        let mut manifest = bare_manifest(stage, self.device)?;
         manifest.params.extend(self.digests.iter().map(|(name, digests)| (name.to_string(), digests.clone())));
         manifest.pins = self.pins.iter().filter_map(|(what, at)| Some((what.clone(), at.clone()?))).collect();
         Ok(manifest)
@@ -216,7 +215,7 @@ impl Known<'_> {
     ///
     /// # Errors
     /// A parameter that the kind does not take.
-    pub fn try_draft(&self, index: usize) -> Result<Option<Draft>, Mistake> {
+    pub fn try_draft(&self, index: usize) -> Result<Option<Draft>, Problem> {
         let stage = &self.pipeline.stages[index];
         let Some(prepared) = &self.prepared[index] else { return Ok(None) };
         let mut draft = Draft { manifest: prepared.manifest(stage)?, unknown: prepared.unpinned().collect() };

@@ -72,7 +72,7 @@ impl Kind for FetchDataset {
         let mut splits = Splits { limit: params.max_samples, written: Vec::new() };
         for repo in repos(&params) {
             let wanted = |files: &[RemoteFile]| choose(files, &repo, &params);
-            for (name, path) in fetch(&repo, &wanted, context)? {
+            for (name, path) in fetch(&repo, wanted, context)? {
                 let output = context.output("dataset")?.to_path_buf();
                 splits.add(&path, split_of(&name), &output)?;
             }

@@ -48,7 +48,7 @@ pub fn resolve(pin: &Pin) -> Option<Result<String, String>> {
 /// Fetches the wanted files of a repository at the commit that it is pinned to; their places, by name.
 fn fetch(
     repo: &Repo,
-    wanted: &dyn Fn(&[RemoteFile]) -> Result<Vec<RemoteFile>, StageError>,
+    wanted: impl Fn(&[RemoteFile]) -> Result<Vec<RemoteFile>, StageError>,
     context: &mut Context,
 ) -> Result<Vec<(String, PathBuf)>, StageError> {
     let commit = context.pinned(&pin(repo, "").what)?.to_string();

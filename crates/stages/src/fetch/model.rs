@@ -65,7 +65,7 @@ impl Kind for FetchModel {
 
     fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {
         let wanted = |files: &[RemoteFile]| choose(files, &params);
-        let files = fetch(&repo(&params), &wanted, context)?;
+        let files = fetch(&repo(&params), wanted, context)?;
         let output = context.output("model")?;
         files.iter().try_for_each(|(name, from)| place(from, &output.join(name)))
     }
