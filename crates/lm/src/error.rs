@@ -13,6 +13,8 @@ pub enum LmError {
     Device(String),
     #[error("{0}")]
     Tokenizer(String),
+    #[error("chat template {template}: {message}")]
+    Chat { template: String, message: String },
 }
 
 impl LmError {
