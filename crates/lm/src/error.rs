@@ -13,6 +13,10 @@ pub enum LmError {
     Device(String),
     #[error("{0}")]
     Tokenizer(String),
+    #[error("`{0}` is no size: say for example `5GB`")]
+    Size(String),
+    #[error("chat template {template}: {message}")]
+    Chat { template: String, message: String },
 }
 
 impl LmError {

@@ -6,6 +6,7 @@
 mod adapter;
 mod attention;
 mod batch;
+mod chat;
 mod config;
 mod decoder;
 pub mod device;
@@ -22,6 +23,7 @@ pub mod weights;
 
 pub use adapter::{AdapterConfig, load_adapter, new_adapter, save_adapter};
 pub use batch::{TokenBatch, indices};
+pub use chat::{ChatOptions, ChatTemplate};
 pub use config::Config;
 pub use decoder::{Cache, Decoder, Layer, Slot, Trainable};
 pub use error::LmError;
@@ -29,4 +31,4 @@ pub use generate::{Generated, GenerationConfig, generate};
 pub use init::{Initialization, init};
 pub use linear::{Adapter, Linear};
 pub use sample::SamplingParams;
-pub use tokenizer::{Tokenizer, train_bpe};
+pub use tokenizer::{Conversation, Tokenizer, train_bpe};

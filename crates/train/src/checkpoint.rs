@@ -35,8 +35,8 @@ impl Checkpoint {
         let device = decoder.device();
         load_parameters(&self.folder.join("parameters.safetensors"), decoder, trainable)?;
         let moments = Weights::load(&self.folder.join("optimizer.safetensors"))?;
-        let tensors: BTreeMap<String, Vec<f32>> =
-            moments.names().filter_map(|name| Some((name.to_string(), moments.get(name)?.1.to_vec()))).collect();
+        let read = |name: &str| Ok((name.to_string(), moments.read(name)?));
+        let tensors: BTreeMap<String, Vec<f32>> = moments.names().map(read).collect::<Result<_, LmError>>()?;
         optimizer.restore(i32::try_from(self.step).unwrap_or(i32::MAX), &tensors, &device);
         Ok(())
     }
