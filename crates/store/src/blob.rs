@@ -56,7 +56,7 @@ impl Store {
     /// The digest is that of the bytes that were copied, whatever happens to the file meanwhile.
     pub(crate) fn put_file(&self, source: &Path, unsynced: &mut Unsynced) -> Result<(Digest, u64), StoreError> {
         let (digest, size) =
-            open(source).and_then(|(mut file, hint)| hash::digest(&mut file, hint)).map_err(outside(source))?;
+            File::open(source).and_then(|mut file| hash::digest_file(&mut file)).map_err(outside(source))?;
         self.hold_file(&digest)?;
         if self.intact(&digest, size)? {
             self.note_file(&digest, unsynced)?;
@@ -87,9 +87,9 @@ impl Store {
 
     /// Copies a file into a blob.
     fn copy_in(&self, source: &Path, unsynced: &mut Unsynced) -> Result<(Digest, u64), StoreError> {
-        let (mut file, hint) = open(source).map_err(outside(source))?;
+        let mut file = File::open(source).map_err(outside(source))?;
         let mut draft = self.draft()?;
-        let (digest, size) = hash::copy(&mut file, &mut draft.file, hint).map_err(|error| match error {
+        let (digest, size) = hash::copy_file(&mut file, Some(&mut draft.file)).map_err(|error| match error {
             CopyError::Read(error) => StoreError::outside(source, error),
             CopyError::Write(error) => StoreError::within(draft.path(), error),
         })?;
@@ -155,7 +155,8 @@ impl Store {
     /// Hashes the blob: an error, and the blob moved away, if it is damaged. Gives it its mark if it has lost it.
     pub(crate) fn check_blob(&self, digest: &Digest) -> Result<(), StoreError> {
         let path = self.blob_path(digest);
-        let Some(file) = self.stream_whole(digest, &mut io::sink(), &path, StoreError::within)? else {
+        let read = |file: &mut File| hash::copy_file(file, None);
+        let Some(file) = self.read_whole(digest, read, &path, StoreError::within)? else {
             return self.stream_split(digest, &mut io::sink(), &path, StoreError::within);
         };
         let metadata = file.metadata().map_err(within(&path))?;
@@ -188,6 +189,21 @@ impl Store {
         }
     }
 
+    /// Like [`Store::stream_blob`], to an empty file.
+    pub(crate) fn copy_blob(
+        &self,
+        digest: &Digest,
+        sink: &mut File,
+        place: &Path,
+        blame: Blame,
+    ) -> Result<(), StoreError> {
+        let copy = |file: &mut File| hash::copy_file(file, Some(sink));
+        match self.read_whole(digest, copy, place, blame)? {
+            Some(_) => Ok(()),
+            None => self.stream_split(digest, sink, place, blame),
+        }
+    }
+
     /// Like [`Store::stream_blob`], of what is one blob; `None` where there is none.
     pub(crate) fn stream_whole(
         &self,
@@ -196,12 +212,27 @@ impl Store {
         place: &Path,
         blame: Blame,
     ) -> Result<Option<File>, StoreError> {
+        let copy = |file: &mut File| {
+            let size = file.metadata().map_err(CopyError::Read)?.len();
+            hash::copy(file, sink, size)
+        };
+        self.read_whole(digest, copy, place, blame)
+    }
+
+    /// Verifies what `copy` has read of a blob.
+    fn read_whole(
+        &self,
+        digest: &Digest,
+        copy: impl FnOnce(&mut File) -> Result<(Digest, u64), CopyError>,
+        place: &Path,
+        blame: Blame,
+    ) -> Result<Option<File>, StoreError> {
         let path = self.blob_path(digest);
-        let (mut file, size) = match open(&path) {
+        let mut file = match File::open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other.map_err(within(&path))?,
         };
-        match hash::copy(&mut file, sink, size) {
+        match copy(&mut file) {
             Ok((found, _)) if found == *digest => Ok(Some(file)),
             Err(CopyError::Write(error)) => Err(blame(place, error)),
             Ok(_) | Err(CopyError::Read(_)) => {
@@ -237,10 +268,4 @@ pub(crate) fn absorb_damage(result: Result<(), StoreError>) -> Result<bool, Stor
         Err(error) if error.is_damage() => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-fn open(path: &Path) -> io::Result<(File, u64)> {
-    let file = File::open(path)?;
-    let size = file.metadata()?.len();
-    Ok((file, size))
 }

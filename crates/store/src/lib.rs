@@ -60,6 +60,7 @@ mod safetensors;
 mod scratch;
 mod stat_cache;
 mod store;
+mod subtrees;
 mod tree;
 mod verify;
 mod view;
