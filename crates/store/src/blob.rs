@@ -3,7 +3,6 @@
 //! A blob is read-only and bears [`MARK`] as its time of modification from before it is named. A write through any of
 //! its names (views link to blobs) takes the mark away, and [`Store::intact`] then hashes instead of trusting.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -13,26 +12,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::durable::Draft;
 use crate::error::{Blame, outside, within};
 use crate::hash::{self, CopyError};
+use crate::publication::Unsynced;
 use crate::{Digest, Fault, Store, StoreError, folder};
 
 /// Seconds after 1970 that say "these are the bytes that were hashed".
 const MARK: u64 = 1_000_000_000;
-
-/// Folders whose new names are not durable yet.
-#[derive(Default)]
-pub(crate) struct Unsynced(BTreeSet<PathBuf>);
-
-impl Unsynced {
-    /// Makes them durable; before this nothing may refer to the blobs.
-    pub(crate) fn settle(self) -> Result<(), StoreError> {
-        self.0.iter().try_for_each(|path| folder::sync(path).map_err(within(path)))
-    }
-
-    /// The blob's shard, and the folder of shards: the shard may be new.
-    pub(crate) fn note(&mut self, path: &Path) {
-        self.0.extend(path.ancestors().skip(1).take(2).map(Path::to_path_buf));
-    }
-}
 
 /// Whether the metadata are those of a whole, untouched blob of `size` bytes.
 pub(crate) fn is_marked(metadata: &Metadata, size: u64) -> bool {
@@ -42,9 +26,14 @@ pub(crate) fn is_marked(metadata: &Metadata, size: u64) -> bool {
 
 /// Makes a written file read-only, marked and durable.
 pub(crate) fn seal(file: &File, mode: u32) -> io::Result<()> {
-    file.set_permissions(Permissions::from_mode(mode))?;
-    set_mark(file)?;
+    finish(file, mode)?;
     file.sync_all()
+}
+
+/// Makes a written file read-only and marked.
+fn finish(file: &File, mode: u32) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(mode))?;
+    set_mark(file)
 }
 
 fn set_mark(file: &File) -> io::Result<()> {
@@ -56,17 +45,22 @@ impl Store {
     /// The digest is that of the bytes that were copied, whatever happens to the file meanwhile.
     pub(crate) fn put_file(&self, source: &Path, unsynced: &mut Unsynced) -> Result<(Digest, u64), StoreError> {
         let (digest, size) =
-            open(source).and_then(|(mut file, hint)| hash::digest(&mut file, hint)).map_err(outside(source))?;
+            File::open(source).and_then(|mut file| hash::digest_file(&mut file)).map_err(outside(source))?;
         self.hold_file(&digest)?;
+        if unsynced.has(&digest) {
+            return Ok((digest, size));
+        }
         if self.intact(&digest, size)? {
             self.note_file(&digest, unsynced)?;
             return Ok((digest, size));
         }
         let recipe = self.parts_of(source, &digest, size)?;
-        if let Some(recipe) = &recipe
-            && self.put_split(source, (&digest, recipe), unsynced)?
-        {
-            return Ok((digest, size));
+        if let Some(recipe) = &recipe {
+            // Its tensors may be in a file that came just before.
+            unsynced.name()?;
+            if self.put_split(source, (&digest, recipe), unsynced)? {
+                return Ok((digest, size));
+            }
         }
         let stored = self.copy_in(source, unsynced)?;
         match recipe {
@@ -87,9 +81,9 @@ impl Store {
 
     /// Copies a file into a blob.
     fn copy_in(&self, source: &Path, unsynced: &mut Unsynced) -> Result<(Digest, u64), StoreError> {
-        let (mut file, hint) = open(source).map_err(outside(source))?;
+        let mut file = File::open(source).map_err(outside(source))?;
         let mut draft = self.draft()?;
-        let (digest, size) = hash::copy(&mut file, &mut draft.file, hint).map_err(|error| match error {
+        let (digest, size) = hash::copy_file(&mut file, Some(&mut draft.file)).map_err(|error| match error {
             CopyError::Read(error) => StoreError::outside(source, error),
             CopyError::Write(error) => StoreError::within(draft.path(), error),
         })?;
@@ -100,16 +94,18 @@ impl Store {
     pub(crate) fn put_bytes(&self, bytes: &[u8], unsynced: &mut Unsynced) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
         self.hold(&[digest])?;
+        if unsynced.has(&digest) {
+            return Ok(digest);
+        }
         if self.intact(&digest, bytes.len() as u64)? {
             unsynced.note(&self.blob_path(&digest));
             return Ok(digest);
         }
-        let mut draft = self.draft()?;
-        draft.file.write_all(bytes).map_err(within(draft.path()))?;
-        self.publish_blob(draft, &digest, unsynced)?;
+        self.publish_blob(self.draft_of(bytes)?, &digest, unsynced)?;
         Ok(digest)
     }
 
+    /// Hands over a written blob; it has its name when that is settled, or before.
     pub(crate) fn publish_blob(
         &self,
         draft: Draft,
@@ -118,11 +114,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         // A file that changed while it was read has another digest than the one that is held.
         self.hold(&[*digest])?;
-        seal(&draft.file, 0o444).map_err(within(draft.path()))?;
-        let place = self.blob_path(digest);
-        folder::make_parent(&place).and_then(|()| draft.name(&place)).map_err(within(&place))?;
-        unsynced.note(&place);
-        Ok(())
+        finish(&draft.file, 0o444).map_err(within(draft.path()))?;
+        unsynced.add(draft, digest, self.blob_path(digest))
     }
 
     /// Whether the blob is there and whole: by its metadata where it has its mark, else by its bytes. One that is not
@@ -155,7 +148,8 @@ impl Store {
     /// Hashes the blob: an error, and the blob moved away, if it is damaged. Gives it its mark if it has lost it.
     pub(crate) fn check_blob(&self, digest: &Digest) -> Result<(), StoreError> {
         let path = self.blob_path(digest);
-        let Some(file) = self.stream_whole(digest, &mut io::sink(), &path, StoreError::within)? else {
+        let read = |file: &mut File| hash::copy_file(file, None);
+        let Some(file) = self.read_whole(digest, read, &path, StoreError::within)? else {
             return self.stream_split(digest, &mut io::sink(), &path, StoreError::within);
         };
         let metadata = file.metadata().map_err(within(&path))?;
@@ -188,6 +182,21 @@ impl Store {
         }
     }
 
+    /// Like [`Store::stream_blob`], to an empty file.
+    pub(crate) fn copy_blob(
+        &self,
+        digest: &Digest,
+        sink: &mut File,
+        place: &Path,
+        blame: Blame,
+    ) -> Result<(), StoreError> {
+        let copy = |file: &mut File| hash::copy_file(file, Some(sink));
+        match self.read_whole(digest, copy, place, blame)? {
+            Some(_) => Ok(()),
+            None => self.stream_split(digest, sink, place, blame),
+        }
+    }
+
     /// Like [`Store::stream_blob`], of what is one blob; `None` where there is none.
     pub(crate) fn stream_whole(
         &self,
@@ -196,12 +205,27 @@ impl Store {
         place: &Path,
         blame: Blame,
     ) -> Result<Option<File>, StoreError> {
+        let copy = |file: &mut File| {
+            let size = file.metadata().map_err(CopyError::Read)?.len();
+            hash::copy(file, sink, size)
+        };
+        self.read_whole(digest, copy, place, blame)
+    }
+
+    /// Verifies what `copy` has read of a blob.
+    fn read_whole(
+        &self,
+        digest: &Digest,
+        copy: impl FnOnce(&mut File) -> Result<(Digest, u64), CopyError>,
+        place: &Path,
+        blame: Blame,
+    ) -> Result<Option<File>, StoreError> {
         let path = self.blob_path(digest);
-        let (mut file, size) = match open(&path) {
+        let mut file = match File::open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other.map_err(within(&path))?,
         };
-        match hash::copy(&mut file, sink, size) {
+        match copy(&mut file) {
             Ok((found, _)) if found == *digest => Ok(Some(file)),
             Err(CopyError::Write(error)) => Err(blame(place, error)),
             Ok(_) | Err(CopyError::Read(_)) => {
@@ -237,10 +261,4 @@ pub(crate) fn absorb_damage(result: Result<(), StoreError>) -> Result<bool, Stor
         Err(error) if error.is_damage() => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-fn open(path: &Path) -> io::Result<(File, u64)> {
-    let file = File::open(path)?;
-    let size = file.metadata()?.len();
-    Ok((file, size))
 }

@@ -15,9 +15,10 @@ use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 
-use crate::blob::{Unsynced, absorb_damage};
+use crate::blob::absorb_damage;
 use crate::error::{outside, within};
 use crate::hash::{self, CopyError};
+use crate::publication::Unsynced;
 use crate::receipt::unseal;
 use crate::{Digest, Fault, Store, StoreError};
 

@@ -7,10 +7,11 @@ use crate::durable::Durable;
 use crate::{Digest, Store, StoreError};
 
 impl Store {
-    /// Remembers the action key behind a deep key, in the place of an earlier one.
+    /// Remembers the action key behind a deep key, in the place of an earlier one. It is not synced: where a loss of power
+    /// takes it, the result is still found by its action key, and by the deep key at the remote.
     pub fn publish_deep(&self, deep: &Digest, key: &Digest) -> Result<(), StoreError> {
         let entry = format!("{} {key}\n", seal(deep, key));
-        self.write(&self.sharded("deep", deep), entry.as_bytes(), Durable::Yes)
+        self.write(&self.sharded("deep", deep), entry.as_bytes(), Durable::No)
     }
 
     /// The action key behind a deep key: one that was found here, else one that a trusted principal has published.

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::within;
+use crate::publication::{Wait, folders_of, sync};
 use crate::{Store, StoreError, folder};
 
 /// A file that is being written under `tmp/`; it goes away unless it gets its name.
@@ -58,18 +59,27 @@ pub(crate) enum Durable {
 impl Store {
     /// Writes `bytes` as the file `place`, whole or not at all, in the place of what was there.
     pub(crate) fn write(&self, place: &Path, bytes: &[u8], durable: Durable) -> Result<(), StoreError> {
+        let draft = self.draft_of(bytes)?;
+        match durable {
+            Durable::Yes => {
+                sync(&[Wait::Draft(&draft)])?;
+                self.name_durably(draft, place)
+            }
+            Durable::No => folder::make_parent(place).and_then(|()| draft.replace(place)).map_err(within(place)),
+        }
+    }
+
+    /// A file with these bytes that has no name as yet.
+    pub(crate) fn draft_of(&self, bytes: &[u8]) -> Result<Draft, StoreError> {
         let mut draft = self.draft()?;
         draft.file.write_all(bytes).map_err(within(draft.path()))?;
-        if durable == Durable::Yes {
-            draft.file.sync_all().map_err(within(draft.path()))?;
-        }
+        Ok(draft)
+    }
+
+    /// Gives a synced draft its name, in the place of what had it, and makes that durable. The folder may be new as
+    /// well, made by whoever.
+    pub(crate) fn name_durably(&self, draft: Draft, place: &Path) -> Result<(), StoreError> {
         folder::make_parent(place).and_then(|()| draft.replace(place)).map_err(within(place))?;
-        if durable == Durable::Yes {
-            // The folder may be new as well, made by whoever.
-            for folder in place.ancestors().skip(1).take(2) {
-                folder::sync(folder).map_err(within(folder))?;
-            }
-        }
-        Ok(())
+        sync(&folders_of(place).map(Wait::Folder).collect::<Vec<_>>())
     }
 }

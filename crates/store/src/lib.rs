@@ -52,6 +52,7 @@ mod holds;
 mod lock;
 mod memo;
 mod pins;
+mod publication;
 mod receipt;
 mod recipe;
 mod remote;
@@ -60,6 +61,7 @@ mod safetensors;
 mod scratch;
 mod stat_cache;
 mod store;
+mod subtrees;
 mod tree;
 mod verify;
 mod view;
@@ -75,6 +77,7 @@ pub use digest::{BadDigest, Digest};
 pub use error::{Fault, StoreError};
 pub use hit::Made;
 pub use lock::Lock;
+pub use publication::Publication;
 pub use receipt::{Output, Receipt};
 pub use remote::{
     BadKey, BadMode, Conflict, Mode, Patience, Principal, PublicKey, Pushed, Reason, Refused, Remote, Settings,

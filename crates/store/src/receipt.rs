@@ -10,7 +10,6 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::durable::Durable;
 use crate::error::within;
 use crate::{Artifact, Digest, Store, StoreError, folder};
 
@@ -62,16 +61,6 @@ impl Store {
         }
     }
 
-    /// Makes a receipt durable, in the place of an earlier one.
-    ///
-    /// # Errors
-    /// [`StoreError::Damaged`] where an output's blob is not in the store: blobs come before receipts.
-    pub fn publish(&self, key: &Digest, receipt: &Receipt) -> Result<(), StoreError> {
-        self.hold(&[*key])?;
-        receipt.outputs.values().try_for_each(|output| self.hold_and_check(&output.artifact))?;
-        self.write(&self.sharded("receipts", key), &seal(key, receipt)?, Durable::Yes)
-    }
-
     /// Removes a receipt, if there is one; the blobs stay.
     pub fn forget(&self, key: &Digest) -> Result<(), StoreError> {
         let path = self.sharded("receipts", key);
@@ -120,7 +109,8 @@ fn named_digest(path: &Path) -> Option<Digest> {
     path.file_name()?.to_str()?.parse().ok()
 }
 
-fn seal(key: &Digest, receipt: &Receipt) -> Result<Vec<u8>, StoreError> {
+/// A receipt as it is stored.
+pub(crate) fn seal(key: &Digest, receipt: &Receipt) -> Result<Vec<u8>, StoreError> {
     let body = serde_json::to_vec_pretty(receipt).map_err(|source| StoreError::Encode { what: "a receipt", source })?;
     let mut bytes = format!("{}\n", seal_of(key, &body)).into_bytes();
     bytes.extend(body);

@@ -20,10 +20,11 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use crate::blob::{Unsynced, absorb_damage};
+use crate::blob::absorb_damage;
 use crate::durable::Durable;
 use crate::error::{Blame, outside, within};
 use crate::hash::{self, CopyError};
+use crate::publication::Unsynced;
 use crate::receipt::seal_of;
 use crate::{Digest, Fault, Store, StoreError, safetensors};
 
@@ -228,7 +229,7 @@ impl Store {
         for (digest, size) in &recipe.parts {
             if absorb_damage(self.expect_whole(digest, *size))? {
                 unsynced.note(&self.blob_path(digest));
-            } else {
+            } else if !unsynced.has(digest) {
                 let mut draft = self.draft()?;
                 file.seek(SeekFrom::Start(at)).map_err(outside(path))?;
                 let copied = hash::copy(&mut file.take(*size), &mut draft.file, *size);

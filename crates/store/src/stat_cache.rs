@@ -186,7 +186,7 @@ impl Store {
 fn hash_still(path: &Path) -> io::Result<Option<(State, Digest)>> {
     let mut file = File::open(path)?;
     let before = State::of(&file.metadata()?);
-    let (digest, size) = hash::digest(&mut file, before.size)?;
+    let (digest, size) = hash::digest_file(&mut file)?;
     let after = State::of(&file.metadata()?);
     Ok((before == after && size == before.size).then_some((before, digest)))
 }

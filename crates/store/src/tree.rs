@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::blob::Unsynced;
 use crate::error::within;
+use crate::publication::Unsynced;
 use crate::walk::{Found, Leaving, What, stays_inside, walk};
 use crate::{Digest, Store, StoreError};
 
@@ -119,17 +119,10 @@ impl Entry {
 }
 
 impl Store {
-    /// Stores a folder, durably. `content` is asked for the digest of what the folder means.
-    ///
-    /// # Errors
-    /// Names that are not UTF-8, links that lead out of the folder or nowhere, and what is neither file, folder nor
-    /// link: each is named.
-    pub fn put_tree(&self, dir: &Path, content: &dyn Fn(&Path) -> Option<Digest>) -> Result<Artifact, StoreError> {
-        let mut unsynced = Unsynced::default();
-        let tree = Tree::of(walk(dir, Leaving::Refuse)?, |path| self.put_file(path, &mut unsynced))?;
-        let bytes = self.put_bytes(&tree.encode()?, &mut unsynced)?;
-        unsynced.settle()?;
-        Ok(Artifact { bytes, content: content(dir).unwrap_or(bytes) })
+    /// Stores the files of a folder and its manifest, whose digest it gives.
+    pub(crate) fn put_folder(&self, dir: &Path, unsynced: &mut Unsynced) -> Result<Digest, StoreError> {
+        let tree = Tree::of(walk(dir, Leaving::Refuse)?, |path| self.put_file(path, unsynced))?;
+        self.put_bytes(&tree.encode()?, unsynced)
     }
 
     /// What an artifact consists of; the remote is asked where it is not here.

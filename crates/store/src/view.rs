@@ -91,7 +91,7 @@ impl Store {
     /// A verified copy that is as read-only as a blob.
     fn copy_sealed(&self, digest: &Digest, mode: u32, path: &Path) -> Result<(), StoreError> {
         let mut file = File::create_new(path).map_err(within(path))?;
-        self.stream_blob(digest, &mut file, path, StoreError::within)?;
+        self.copy_blob(digest, &mut file, path, StoreError::within)?;
         seal(&file, mode).map_err(within(path))
     }
 
@@ -99,7 +99,7 @@ impl Store {
     fn copy_out(&self, digest: &Digest, executable: bool, path: &Path) -> Result<(), StoreError> {
         let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(outside(path))?;
         if !self.clone_out(digest, &mut file, path)? {
-            self.stream_blob(digest, &mut file, path, StoreError::outside)?;
+            self.copy_blob(digest, &mut file, path, StoreError::outside)?;
         }
         match executable {
             true => allow_execution(&file).map_err(outside(path)),
@@ -114,8 +114,7 @@ impl Store {
         if reflink_copy::reflink_file(&blob, file).is_err() {
             return Ok(false);
         }
-        let size = file.metadata().map_err(outside(path))?.len();
-        if hash::digest(file, size).map_err(outside(path))?.0 == *digest {
+        if hash::digest_file(file).map_err(outside(path))?.0 == *digest {
             return Ok(true);
         }
         // The blob itself is damaged, unless it has been replaced meanwhile.

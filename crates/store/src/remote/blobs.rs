@@ -13,9 +13,9 @@ use super::bucket::Bucket;
 use super::doubt::Doubt;
 use super::trouble::{Trouble, sudden_end};
 use super::{Remote, layout};
-use crate::blob::Unsynced;
 use crate::durable::Draft;
 use crate::error::within;
+use crate::publication::Unsynced;
 use crate::{Artifact, Digest, Fault, Store, StoreError};
 
 /// Blobs that are on their way at the same time.

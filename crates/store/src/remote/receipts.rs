@@ -3,7 +3,7 @@
 use super::layout::{Subject, Topic};
 use super::statements::Statement;
 use super::wire::Parcel;
-use crate::blob::Unsynced;
+use crate::publication::Unsynced;
 use crate::{Digest, Receipt, Store, StoreError};
 
 impl Subject {
