@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use gazal_store::{Mode, PublicKey};
 
+use crate::model::{ChatArgs, GenerateArgs, ServeArgs, TokensArgs};
+
 /// Turns a pipeline file into a trained, merged, evaluated model, and never does the same work twice.
 #[derive(Debug, Parser)]
 #[command(name = "gazal-pipe", version, about, disable_help_subcommand = true)]
@@ -65,6 +67,14 @@ pub(crate) enum Verb {
     Log(Which),
     /// Copy an output out of the store: get FILE shout.out DIR.
     Get(GetArgs),
+    /// Talk with a model.
+    Chat(ChatArgs),
+    /// Complete prompts.
+    Generate(GenerateArgs),
+    /// Show the tokens of a text, a prompt with its completion, or a conversation.
+    Tokens(TokensArgs),
+    /// Serve a model behind OpenAI's interface: /v1/chat/completions, /v1/completions, /v1/models.
+    Serve(ServeArgs),
     /// List the stage kinds, or show the parameters of one.
     Kinds { name: Option<String> },
     /// What this machine has, and whether it computes correctly.

@@ -18,6 +18,7 @@ mod kinds;
 mod lock;
 mod log;
 mod machine;
+mod model;
 mod out;
 mod plan;
 mod plan_file;
@@ -110,6 +111,10 @@ impl App {
             Verb::Status(which) => status::status(self, args, which, out),
             Verb::Log(which) => log::log(self, args, which, out),
             Verb::Get(verb) => get::get(self, args, verb, out),
+            Verb::Chat(verb) => model::chat(self, args, verb, out),
+            Verb::Generate(verb) => model::generate(self, args, verb, out),
+            Verb::Tokens(verb) => model::tokens(self, args, verb, out),
+            Verb::Serve(verb) => model::serve(self, args, verb, out),
             Verb::Kinds { name } => kinds::kinds(self, name.as_deref(), out),
             Verb::Doctor => devices::doctor(self, args, out),
             Verb::Schema => {

@@ -8,6 +8,7 @@ mod hub;
 mod keys;
 mod learning;
 mod mistakes;
+mod model;
 mod powercut;
 mod process;
 mod remote;

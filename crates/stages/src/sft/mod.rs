@@ -136,12 +136,11 @@ impl Kind for Sft {
 
 impl Params {
     fn adapter(&self) -> AdapterConfig {
+        let targets = Targets::Names(self.lora_target_modules.clone());
         AdapterConfig {
-            r: self.lora_r,
-            lora_alpha: self.lora_alpha,
             use_rslora: self.use_rslora,
             use_dora: self.use_dora,
-            target_modules: self.lora_target_modules.clone(),
+            ..AdapterConfig::new(self.lora_r, self.lora_alpha, targets)
         }
     }
 
