@@ -62,8 +62,8 @@ fn seeds_decide_and_neighbours_do_not() {
 #[test]
 fn tokens_show_what_is_learned() {
     let space = TestSpace::new();
-    let told = space.command("tokens").arg(model()).args(["--json", "--row", r#"{"prompt":"ab","completion":" cd"}"#]);
-    let output = { told }.output().unwrap();
+    let row = r#"{"prompt":"ab","completion":" cd"}"#;
+    let output = space.command("tokens").arg(model()).args(["--json", "--row", row]).output().unwrap();
     let rows = lines(&String::from_utf8(output.stdout).unwrap());
     let masks: Vec<bool> = rows.iter().map(|row| row["mask"].as_bool().unwrap()).collect();
     assert!(masks.contains(&true) && masks.contains(&false) && masks.is_sorted(), "{rows:?}");
@@ -76,7 +76,12 @@ fn tokens_show_what_is_learned() {
 #[test]
 fn a_chat_goes_on_over_turns() {
     let space = TestSpace::new();
-    let mut child = space.command(&format!("chat {} --json --max-new-tokens 5", model())).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = space
+        .command(&format!("chat {} --json --max-new-tokens 5", model()))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     child.stdin.take().unwrap().write_all(b"hello\n\nagain\n").unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
@@ -180,10 +185,12 @@ fn chats_are_streamed_and_limits_are_kept() {
     assert_eq!(whole["choices"].as_array().unwrap().len(), 2);
     let text = whole["choices"][0]["message"]["content"].as_str().unwrap();
     assert_eq!(whole["usage"]["completion_tokens"], 18);
-    let (_, stream) = server.ask("/v1/chat/completions", &chat(json!({"stream": true, "stream_options": {"include_usage": true}})));
+    let (_, stream) =
+        server.ask("/v1/chat/completions", &chat(json!({"stream": true, "stream_options": {"include_usage": true}})));
     let events: Vec<&str> = stream.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
     assert_eq!(events.last(), Some(&"[DONE]"));
-    let chunks: Vec<Value> = events[..events.len() - 1].iter().map(|event| serde_json::from_str(event).unwrap()).collect();
+    let chunks: Vec<Value> =
+        events[..events.len() - 1].iter().map(|event| serde_json::from_str(event).unwrap()).collect();
     let streamed: String = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str()).collect();
     assert_eq!(streamed, text, "the same seed, piece by piece");
     assert_eq!(chunks.last().unwrap()["usage"]["completion_tokens"], 9);
@@ -196,7 +203,10 @@ fn chats_are_streamed_and_limits_are_kept() {
     ] {
         let (told, body) = server.ask("/v1/chat/completions", &chat(more));
         assert_eq!(told, status, "{body}");
-        assert!(body.contains(word) && serde_json::from_str::<Value>(&body).unwrap()["error"]["message"].is_string(), "{body}");
+        assert!(
+            body.contains(word) && serde_json::from_str::<Value>(&body).unwrap()["error"]["message"].is_string(),
+            "{body}"
+        );
     }
     let mut stream = TcpStream::connect(&server.address).unwrap();
     write!(stream, "GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();

@@ -81,9 +81,7 @@ impl ModelArgs {
 
     fn folders(&self, app: &App, args: &Args) -> Result<Folders, Failure> {
         match &self.words[..] {
-            [folder] if Path::new(folder).is_dir() => {
-                Ok(Folders { model: folder.into(), adapter: None, _store: None })
-            }
+            [folder] if Path::new(folder).is_dir() => Ok(Folders { model: folder.into(), adapter: None, _store: None }),
             [file, stage] => self.of_stage(app, args, file, stage),
             _ => {
                 let help = "name a model's folder, or a pipeline file and a stage of it";
@@ -114,7 +112,10 @@ impl ModelArgs {
             return Ok(Folders { model, adapter: None, _store: Some(store) });
         }
         let Some(port) = of_kind(PortType::Adapter) else {
-            return Err(Failure::wrong(format!("`{stage}` makes no model"), "name a stage that makes one, or an adapter"));
+            return Err(Failure::wrong(
+                format!("`{stage}` makes no model"),
+                "name a stage that makes one, or an adapter",
+            ));
         };
         let adapter = view(&made.artifact(index, &port.name)?)?;
         let inputs = &workspace.pipeline.stages[index].inputs;
@@ -135,8 +136,8 @@ impl Made<'_> {
     fn artifact(&self, stage: usize, output: &str) -> Result<Artifact, Failure> {
         let Made { workspace, store } = self;
         let name = &workspace.pipeline.stages[stage].name;
-        let plan =
-            workspace.with_options((*store).clone(), &[], |options| gazal_engine::plan(&workspace.pipeline, options))?;
+        let plan = workspace
+            .with_options((*store).clone(), &[], |options| gazal_engine::plan(&workspace.pipeline, options))?;
         let planned = plan.stages.into_iter().find(|planned| planned.name == *name);
         let key = planned.filter(|planned| planned.state == PlanState::Hit).and_then(|planned| planned.key);
         let receipt = key.map(|key| store.receipt(&key)).transpose()?.flatten();

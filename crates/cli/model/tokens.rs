@@ -48,7 +48,13 @@ pub(crate) fn tokens(app: &App, args: &Args, verb: &TokensArgs, out: &mut Out) -
     let mut table = vec![["position", "id", "mask", "segment", "token"].map(String::from).to_vec()];
     table.extend(lines.iter().map(|line| {
         let mask = if line.mask { "1" } else { "0" };
-        vec![line.position.to_string(), line.id.to_string(), mask.into(), line.segment.into(), format!("{:?}", line.token)]
+        vec![
+            line.position.to_string(),
+            line.id.to_string(),
+            mask.into(),
+            line.segment.into(),
+            format!("{:?}", line.token),
+        ]
     }));
     out.line(words::table(&table));
     let learned = lines.iter().filter(|line| line.mask).count();

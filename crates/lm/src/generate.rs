@@ -1,10 +1,11 @@
 //! Batched generation with a key-value cache: prompts are read once, however many completions they get; a sequence
 //! that ends leaves the batch.
 
-use crate::batch::TokenBatch;
-use crate::decoder::{Cache, Decoder};
+use std::rc::Rc;
+
+use crate::decoder::Decoder;
+use crate::generator::{Demand, End, Generator};
 use crate::sample::SamplingParams;
-use crate::weights::to_host;
 
 /// How to generate.
 #[derive(Clone, Debug)]
@@ -42,44 +43,26 @@ pub fn generate(
     if rows == 0 || config.max_new_tokens == 0 {
         return done;
     }
-    let device = decoder.device();
-    let mut cache = Cache::new(decoder.layers.len());
-    let batch = TokenBatch::left_padded(prompts, config.pad);
-    let last: Vec<usize> = (0..prompts.len()).map(|row| row * batch.width + batch.width - 1).collect();
-    let hidden = decoder.hidden(&batch, Some(&mut cache));
-    let hidden = hidden.select(0, crate::batch::indices(last.into_iter(), &device));
-    let first_logits = to_host(decoder.logits(hidden));
-    // From here on a row of the cache is a completion; `active[i]` is the row of `done` that cache row `i` writes.
-    let mut active: Vec<usize> = (0..rows).collect();
-    let sources: Vec<usize> = active.iter().map(|row| row / config.num_generations).collect();
-    let vocab = decoder.config.vocab_size;
-    let mut logits: Vec<f32> =
-        sources.iter().flat_map(|&source| &first_logits[source * vocab..(source + 1) * vocab]).copied().collect();
-    cache.select(&sources, &device);
-    for step in 0..config.max_new_tokens {
-        for (index, &row) in active.iter().enumerate() {
-            let mut prefix = Vec::new();
-            if config.sampling.repetition_penalty != 1.0 {
-                prefix.extend(prompts[row / config.num_generations].iter().chain(&done[row].ids));
-            }
-            let row_logits = &logits[index * vocab..(index + 1) * vocab];
-            let (id, log_prob) = config.sampling.sample(row_logits, &prefix, uniform(row, step));
-            let out = &mut done[row];
-            out.ids.push(id);
-            out.log_probs.push(log_prob);
-            out.finished = config.eos.contains(&id);
+    let eos: Rc<[u32]> = config.eos.clone().into();
+    let demand = |row: usize| Demand {
+        sampling: config.sampling.clone(),
+        max_new_tokens: config.max_new_tokens,
+        eos: eos.clone(),
+        uniform: Box::new(move |step| uniform(row, step)),
+    };
+    let each = config.num_generations;
+    let demands = |prompt: usize| (prompt * each..(prompt + 1) * each).map(demand).collect();
+    let entering = prompts.iter().enumerate().map(|(index, prompt)| (prompt.clone(), demands(index)));
+    let mut generator = Generator::new(decoder, config.pad);
+    let mut tokens = generator.enter(entering.collect());
+    while !tokens.is_empty() {
+        for token in tokens {
+            let out = &mut done[token.sequence];
+            out.ids.push(token.id);
+            out.log_probs.push(token.log_prob);
+            out.finished = token.end == Some(End::Eos);
         }
-        let kept: Vec<usize> = (0..active.len()).filter(|&index| !done[active[index]].finished).collect();
-        if kept.is_empty() || step + 1 == config.max_new_tokens {
-            break;
-        }
-        if kept.len() < active.len() {
-            cache.select(&kept, &device);
-            active = kept.iter().map(|&index| active[index]).collect();
-        }
-        let ids = active.iter().map(|&row| done[row].ids[step]).collect();
-        let next = TokenBatch { ids, rows: active.len(), width: 1, left_pad: cache.left_pad.clone() };
-        logits = to_host(decoder.logits(decoder.hidden(&next, Some(&mut cache))));
+        tokens = generator.step();
     }
     done
 }

@@ -181,7 +181,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::fixtures::{MODELS, folder};
+    use crate::fixtures::each_model;
     use crate::sample::uniform;
 
     fn demand(seed: u64, max_new_tokens: usize) -> Demand<'static> {
@@ -208,8 +208,8 @@ mod tests {
     /// Sequences enter at steps 0, 2 and 5, end by themselves, by their length or because somebody left.
     #[test]
     fn fixture_models_say_the_same_whoever_comes_and_goes() {
-        for name in MODELS {
-            let decoder = Decoder::load(&folder("models").join(name), &Device::flex()).unwrap();
+        each_model(|name, folder| {
+            let decoder = Decoder::load(folder, &Device::flex()).unwrap();
             let mut generator = Generator::new(&decoder, 0);
             let mut told: Vec<Vec<Token>> = vec![Vec::new(); 6];
             // Step, seed, length of the prompt, most tokens: in the order in which they enter.
@@ -238,6 +238,6 @@ mod tests {
                 let pairs = told[index].iter().zip(&wanted);
                 assert!(pairs.clone().all(|(a, b)| (a.log_prob - b.log_prob).abs() < 1e-4), "{name} {index}");
             }
-        }
+        });
     }
 }

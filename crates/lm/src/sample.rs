@@ -115,7 +115,9 @@ impl SamplingParams {
 /// The random number of a sequence's step, in `[0, 1)`: from these three alone, so that neighbours change nothing.
 pub fn uniform(seed: u64, sequence: u64, step: usize) -> f64 {
     let mut hasher = blake3::Hasher::new_derive_key("gazal-pipe 2026 sampled tokens v1");
-    [seed, sequence, step as u64].iter().for_each(|part| drop(hasher.update(&part.to_le_bytes())));
+    for part in [seed, sequence, step as u64] {
+        hasher.update(&part.to_le_bytes());
+    }
     let mut bytes = [0; 8];
     hasher.finalize_xof().fill(&mut bytes);
     (u64::from_le_bytes(bytes) >> 11) as f64 / (1_u64 << 53) as f64

@@ -223,9 +223,7 @@ async fn answer(
         let job = Job { prompt: prompt.clone(), wanted: wanted.collect::<Result<_, Failure>>()? };
         door.jobs.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => Failure::new(StatusCode::TOO_MANY_REQUESTS, None, "too many requests wait"),
-            TrySendError::Disconnected(_) => {
-                Failure::new(StatusCode::SERVICE_UNAVAILABLE, None, "the model is gone")
-            }
+            TrySendError::Disconnected(_) => Failure::new(StatusCode::SERVICE_UNAVAILABLE, None, "the model is gone"),
         })?;
     }
     drop(reply);

@@ -108,7 +108,8 @@ impl AdapterConfig {
         for (field, pattern) in [("rank_pattern", &self.rank_pattern), ("alpha_pattern", &self.alpha_pattern)] {
             for (name, value) in pattern {
                 regex(&format!("(.*\\.)?({name})")).map_err(|error| format!("`{field}`: {error}"))?;
-                let fits = if field == "rank_pattern" { value.as_u64().is_some_and(|r| r > 0) } else { value.is_number() };
+                let fits =
+                    if field == "rank_pattern" { value.as_u64().is_some_and(|r| r > 0) } else { value.is_number() };
                 if !fits {
                     return Err(format!("`{field}` of `{name}` is {value}"));
                 }
@@ -259,7 +260,9 @@ mod tests {
 
     #[test]
     fn patterns_that_are_none_are_refused() {
-        for fields in [json!({"rank_pattern": {"(": 4}}), json!({"rank_pattern": {"q": 0}}), json!({"target_modules": "("})] {
+        for fields in
+            [json!({"rank_pattern": {"(": 4}}), json!({"rank_pattern": {"q": 0}}), json!({"target_modules": "("})]
+        {
             let mut whole = json!({"r": 8, "lora_alpha": 16, "target_modules": ["q_proj"]});
             whole.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
             assert!(serde_json::from_value::<AdapterConfig>(whole).unwrap().check().is_err(), "{fields}");

@@ -113,7 +113,7 @@ fn replace_modules(
     }
     if decoder.lm_head.is_none() && (named("lm_head.weight") || named("model.embed_tokens.weight")) {
         let path = folder.join("adapter_config.json");
-        return Err(LmError::file(path, "`modules_to_save` takes apart embeddings that the model ties"));
+        return Err(LmError::file(&path, "`modules_to_save` takes apart embeddings that the model ties"));
     }
     let device = decoder.device();
     let mut done = Ok(());

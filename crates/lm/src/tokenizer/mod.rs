@@ -84,6 +84,14 @@ impl Tokenizer {
         self.inner.decode(ids, true).map_err(failed)
     }
 
+    /// A token as it is spelled, special ones included.
+    ///
+    /// # Errors
+    /// What the tokenizer says.
+    pub fn spell(&self, id: u32) -> Result<String, LmError> {
+        self.inner.decode(&[id], false).map_err(failed)
+    }
+
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
     }

@@ -1,7 +1,7 @@
 //! `sft`: supervised fine-tuning of a LoRA, rsLoRA or DoRA adapter on prompts and completions; the loss is on the
 //! completion only.
 
-use gazal_lm::{AdapterConfig, Decoder, Tokenizer, Trainable, new_adapter, save_adapter};
+use gazal_lm::{AdapterConfig, Decoder, Targets, Tokenizer, Trainable, new_adapter, save_adapter};
 use gazal_stage_api::{
     Context, Declared, InPort, JsonSchema, Kind, Level, OutPort, PortType, Problem, StageError, Traits,
 };
