@@ -12,7 +12,7 @@ use crate::attention::{Attention, Frame, KeyValues};
 use crate::batch::TokenBatch;
 use crate::linear::Linear;
 use crate::norm::RmsNorm;
-use crate::weights::{self, Weights};
+use crate::weights::{self, MAX_SHARD_SIZE, ModelWriter, Precision, Weights};
 use crate::{Config, LmError};
 
 /// SwiGLU: `down(silu(gate(x)) ⊙ up(x))`.
@@ -235,17 +235,23 @@ impl Decoder {
         Ok(decoder)
     }
 
-    /// Writes `config.json` and `model.safetensors` (float32).
+    /// Writes `config.json` and `model.safetensors` (float32), of a large model shards and their index.
     ///
     /// # Errors
     /// When a file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), LmError> {
         self.config.save(folder)?;
-        let mut tensors = Vec::new();
-        self.clone().visit(&mut |name, slot| {
-            tensors.push((name.to_string(), slot.shape(), weights::to_host(slot.flat().inner())))
+        let (mut decoder, mut plan) = (self.clone(), Vec::new());
+        decoder.visit(&mut |name, slot| plan.push((name.to_string(), slot.shape())));
+        let mut writer = ModelWriter::create(folder, &plan, Precision::F32, MAX_SHARD_SIZE)?;
+        let mut outcome = Ok(());
+        decoder.visit(&mut |name, slot| {
+            if outcome.is_ok() {
+                outcome = writer.write(name, &weights::to_host(slot.flat().inner()));
+            }
         });
-        weights::save(&folder.join("model.safetensors"), &tensors)
+        outcome?;
+        writer.finish()
     }
 
     pub fn device(&self) -> Device {
