@@ -14,6 +14,7 @@ mod error;
 #[cfg(test)]
 mod fixtures;
 mod generate;
+mod gguf;
 mod init;
 mod linear;
 mod norm;
@@ -28,6 +29,7 @@ pub use config::Config;
 pub use decoder::{Cache, Decoder, Layer, Slot, Trainable};
 pub use error::LmError;
 pub use generate::{Generated, GenerationConfig, generate};
+pub use gguf::import_gguf;
 pub use init::{Initialization, init};
 pub use linear::{Adapter, Linear};
 pub use sample::SamplingParams;
