@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!(
             "{}: {tensors} tensors of {} MiB: {:.2} s, {before} MiB at most before, {} MiB at most after",
             precision.name(),
-            SHAPE[0] * SHAPE[1] * precision.size() >> 20,
+            (SHAPE[0] * SHAPE[1] * precision.size()) >> 20,
             start.elapsed().as_secs_f64(),
             resident_at_most()?,
         );
@@ -41,8 +41,8 @@ fn name(tensor: usize) -> String {
 }
 
 fn write(folder: &std::path::Path, tensors: usize, precision: Precision) -> Result<(), Box<dyn Error>> {
-    let plan = (0..tensors).map(|tensor| (name(tensor), SHAPE.to_vec())).collect();
-    let mut writer = ModelWriter::create(folder, plan, precision, 300_000_000)?;
+    let plan: Vec<_> = (0..tensors).map(|tensor| (name(tensor), SHAPE.to_vec())).collect();
+    let mut writer = ModelWriter::create(folder, &plan, precision, 300_000_000)?;
     for tensor in 0..tensors {
         writer.write(&name(tensor), &vec![tensor as f32; SHAPE[0] * SHAPE[1]])?;
     }

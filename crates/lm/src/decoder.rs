@@ -14,7 +14,7 @@ use crate::frame::Frame;
 use crate::layer::Layer;
 use crate::norm::RmsNorm;
 use crate::parameter::{Give, Slot, Source, Trainable};
-use crate::weights::{self, Weights};
+use crate::weights::{self, MAX_SHARD_SIZE, ModelWriter, Precision, Weights};
 use crate::{Config, LmError};
 
 /// What the names of a checkpoint's tensors begin with; where there are several towers, those of the text tower.
@@ -81,23 +81,28 @@ impl Decoder {
             [a, b, c] => Ok(weights.take(name, [a, b, c], device)?.reshape([a * b * c])),
             _ => Err(LmError::tensor(folder, name, "has an unexpected rank")),
         })?;
-        match weights.names().find(|name| !is_left_out(&decoder.config, name)) {
-            Some(name) => Err(LmError::tensor(folder, name, "is not part of this architecture")),
-            None => Ok(decoder),
-        }
+        weights.ignore(|name| is_left_out(&decoder.config, name));
+        weights.finish()?;
+        Ok(decoder)
     }
 
-    /// Writes `config.json` and `model.safetensors` (float32).
+    /// Writes `config.json` and `model.safetensors` (float32), of a large model shards and their index.
     ///
     /// # Errors
     /// When a file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), LmError> {
         self.config.save(folder)?;
-        let mut tensors = Vec::new();
-        self.clone().visit(&mut |name, slot| {
-            tensors.push((name.to_string(), slot.shape(), weights::to_host(slot.flat().inner())))
+        let (mut decoder, mut plan) = (self.clone(), Vec::new());
+        decoder.visit(&mut |name, slot| plan.push((name.to_string(), slot.shape())));
+        let mut writer = ModelWriter::create(folder, &plan, Precision::F32, MAX_SHARD_SIZE)?;
+        let mut outcome = Ok(());
+        decoder.visit(&mut |name, slot| {
+            if outcome.is_ok() {
+                outcome = writer.write(name, &weights::to_host(slot.flat().inner()));
+            }
         });
-        weights::save(&folder.join("model.safetensors"), &tensors)
+        outcome?;
+        writer.finish()
     }
 
     pub fn device(&self) -> Device {

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::fixtures::{assert_close, each_model, folder, input_ids, json as read_json};
 use crate::weights::{self, Weights, to_host};
+use crate::adapter::Targets;
 use crate::{
     AdapterConfig, Cache, Config, Decoder, GenerationConfig, SamplingParams, TokenBatch, Trainable, generate,
     load_adapter, new_adapter, save_adapter,
@@ -114,8 +115,8 @@ fn all_linear() -> AdapterConfig {
         "in_proj_a",
         "out_proj",
     ];
-    let target_modules = targets.map(String::from).to_vec();
-    AdapterConfig { r: 3, lora_alpha: 6.0, use_rslora: true, use_dora: true, target_modules }
+    let targets = Targets::Names(targets.map(String::from).to_vec());
+    AdapterConfig { use_rslora: true, use_dora: true, ..AdapterConfig::new(3, 6.0, targets) }
 }
 
 /// Different numbers for different names and indices.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use gazal_lm::weights::{self, Weights};
+use gazal_lm::weights::{self, FileWriter, Precision, Weights};
 use gazal_lm::{Decoder, LmError, Trainable};
 use serde_json::Value;
 
@@ -88,12 +88,18 @@ pub fn save_checkpoint(
 /// # Errors
 /// When the file cannot be written.
 pub fn save_parameters(path: &Path, decoder: &Decoder, trainable: Trainable) -> Result<(), LmError> {
-    let mut parameters = Vec::new();
-    decoder.clone().visit_trainable(trainable, &mut |name, slot| {
-        parameters.push((name.to_string(), slot.shape(), weights::to_host(slot.flat().inner())));
-    });
+    let (mut decoder, mut plan) = (decoder.clone(), Vec::new());
+    decoder.visit_trainable(trainable, &mut |name, slot| plan.push((name.to_string(), slot.shape())));
     let temporary = path.with_extension("tmp");
-    weights::save(&temporary, &parameters)?;
+    let mut writer = FileWriter::create(&temporary, &plan, Precision::F32)?;
+    let mut outcome = Ok(());
+    decoder.visit_trainable(trainable, &mut |name, slot| {
+        if outcome.is_ok() {
+            outcome = writer.write(name, &weights::to_host(slot.flat().inner()));
+        }
+    });
+    outcome?;
+    writer.finish()?;
     sync(&temporary)?;
     fs::rename(&temporary, path).map_err(LmError::io(path))
 }

@@ -26,8 +26,7 @@ def random_texts(number):
         yield "".join(parts)
 
 
-def main(folder):
-    tok = AutoTokenizer.from_pretrained(folder)
+def write(tok, path):
     texts = []
     for text in [*TEXTS, *random_texts(2000)]:
         ids = tok(text, add_special_tokens=False)["input_ids"]
@@ -47,8 +46,9 @@ def main(folder):
         out = tok.apply_chat_template(CHATS[name], chat_template=training, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
         masks.append({"messages": CHATS[name], "ids": out["input_ids"], "mask": out["assistant_masks"]})
     cases = {"eos": tok.eos_token_id, "texts": texts, "chats": chats, "masks": masks, "training_template": training}
-    (Path(folder) / "cases.json").write_text(json.dumps(cases, ensure_ascii=False))
+    path.write_text(json.dumps(cases, ensure_ascii=False))
     print(len(tok), "tokens;", len(texts), "texts,", len(chats), "chats,", len(masks), "masks")
 
 
-main(sys.argv[1])
+if __name__ == "__main__":
+    write(AutoTokenizer.from_pretrained(sys.argv[1]), Path(sys.argv[1]) / "cases.json")

@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use tokenizers::PostProcessorWrapper;
 
 use crate::LmError;
 use crate::chat::{self, ChatOptions, ChatTemplate, Templates};
@@ -57,8 +58,10 @@ impl Tokenizer {
     pub fn load(folder: &Path) -> Result<Tokenizer, LmError> {
         let path = folder.join("tokenizer.json");
         let mut inner = tokenizers::Tokenizer::from_file(&path).map_err(|error| LmError::file(&path, error))?;
-        // Both may be left in the file by whoever saved it; neither is part of what a text's ids are.
-        inner.with_padding(None);
+        // Padding and truncation may be left in the file by whoever saved it; neither is part of what a text's ids are.
+        // A post-processor adds tokens, which nobody here wants, and may take white space out of tokens' offsets, so
+        // that no mask would hold it.
+        inner.with_padding(None).with_post_processor(None::<PostProcessorWrapper>);
         inner.with_truncation(None).map_err(|error| LmError::file(&path, error))?;
         let config = special::read(folder, "tokenizer_config.json")?;
         special::add_tokens(&mut inner, &folder.join("tokenizer_config.json"), &config)?;

@@ -133,6 +133,21 @@ fn a_conversation_has_a_mask_of_what_the_assistant_says() {
 }
 
 #[test]
+fn a_mask_holds_white_space_whatever_the_post_processor_does_with_offsets() {
+    let folder = folder(&[(CONFIG, json!({"eos_token": "<|im_end|>", "chat_template": TEMPLATE}))]);
+    let path = folder.path().join("tokenizer.json");
+    let mut file: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    file["post_processor"] =
+        json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+    fs::write(&path, file.to_string()).unwrap();
+    let tokenizer = Tokenizer::load(folder.path()).unwrap();
+    let says = [json!({"role": "assistant", "content": "  \n \n a \t"})];
+    let found = tokenizer.encode_conversation(&says, &ChatOptions::default()).unwrap();
+    let said = found.assistant.iter().filter(|said| **said).count();
+    assert_eq!(said, tokenizer.encode("  \n \n a \t<|im_end|>").unwrap().len());
+}
+
+#[test]
 fn an_empty_mask_is_an_error() {
     let tokenizer = Tokenizer::load(&fixture()).unwrap();
     let error = tokenizer.encode_conversation(&talk(), &ChatOptions::default()).unwrap_err().to_string();

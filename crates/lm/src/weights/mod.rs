@@ -24,7 +24,7 @@ use half::{bf16, f16};
 use crate::LmError;
 use file::{Entry, Source};
 pub use shards::{MAX_SHARD_SIZE, parse_size};
-pub use writer::{FileWriter, ModelWriter};
+pub use writer::{FileWriter, ModelWriter, Planned};
 
 // Numbers go to and from files as they lie in memory.
 const _: () = assert!(cfg!(target_endian = "little"), "safetensors are little-endian, and so has the machine to be");
@@ -200,8 +200,8 @@ pub fn to_host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 /// # Errors
 /// When the file cannot be written.
 pub fn save(path: &Path, tensors: &[Named]) -> Result<(), LmError> {
-    let plan = tensors.iter().map(|(name, shape, _)| (name.clone(), shape.clone())).collect();
-    let mut writer = FileWriter::create(path, plan, Precision::F32)?;
+    let plan: Vec<Planned> = tensors.iter().map(|(name, shape, _)| (name.clone(), shape.clone())).collect();
+    let mut writer = FileWriter::create(path, &plan, Precision::F32)?;
     for (name, _, values) in tensors {
         writer.write(name, values)?;
     }

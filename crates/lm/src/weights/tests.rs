@@ -102,7 +102,7 @@ fn numbers_are_rounded_once_to_the_nearest() {
     let folder = tempfile::tempdir().unwrap();
     for (precision, dtype) in [(Precision::Bf16, Dtype::BF16), (Precision::F16, Dtype::F16)] {
         let path = folder.path().join("x.safetensors");
-        let mut writer = FileWriter::create(&path, plan(&[("x", &[5])]), precision).unwrap();
+        let mut writer = FileWriter::create(&path, &plan(&[("x", &[5])]), precision).unwrap();
         writer.write("x", &values).unwrap();
         writer.finish().unwrap();
         let rounded = values.iter().flat_map(|&value| match precision {
@@ -119,7 +119,7 @@ fn numbers_are_rounded_once_to_the_nearest() {
 fn a_model_is_cut_into_shards_with_an_index() {
     let folder = tempfile::tempdir().unwrap();
     let tensors = plan(&[("b", &[6]), ("d", &[3, 2]), ("a", &[2]), ("c", &[30])]);
-    let mut writer = ModelWriter::create(folder.path(), tensors.clone(), Precision::F32, 40).unwrap();
+    let mut writer = ModelWriter::create(folder.path(), &tensors, Precision::F32, 40).unwrap();
     for (place, (name, shape)) in tensors.iter().enumerate().rev() {
         writer.write(name, &vec![place as f32; shape.iter().product()]).unwrap();
     }
@@ -148,10 +148,25 @@ fn a_model_is_cut_into_shards_with_an_index() {
             (shape.as_slice(), vec![place as f32; shape.iter().product()].as_slice())
         );
     }
-    let mut writer = ModelWriter::create(folder.path(), plan(&[("a", &[1])]), Precision::Bf16, 40).unwrap();
+    let mut writer = ModelWriter::create(folder.path(), &plan(&[("a", &[1])]), Precision::Bf16, 40).unwrap();
     writer.write("a", &[5.0]).unwrap();
     writer.finish().unwrap();
     assert_eq!(Weights::load_model(folder.path()).unwrap().names().collect::<Vec<_>>(), ["a"]);
+}
+
+#[test]
+fn a_saved_decoder_fixture_has_the_tensors_that_were_loaded() {
+    let root = std::env::var("GAZAL_FIXTURES")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures").into());
+    for name in ["qwen3", "qwen3-tied"] {
+        let (case, copy) = (Path::new(&root).join("models").join(name), tempfile::tempdir().unwrap());
+        crate::Decoder::load(&case, &Device::flex()).unwrap().save(copy.path()).unwrap();
+        let (original, copy) = (Weights::load_model(&case).unwrap(), Weights::load_model(copy.path()).unwrap());
+        assert_eq!(copy.names().collect::<Vec<_>>(), original.names().collect::<Vec<_>>());
+        for name in original.names() {
+            assert_eq!(copy.get(name).unwrap(), original.get(name).unwrap());
+        }
+    }
 }
 
 #[test]
@@ -176,7 +191,7 @@ fn sizes_are_spelled_as_in_transformers() {
 fn a_file_that_was_begun_and_not_finished_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.safetensors");
-    let begin = || FileWriter::create(&path, plan(&[("a", &[2]), ("b", &[1])]), Precision::F32).unwrap();
+    let begin = || FileWriter::create(&path, &plan(&[("a", &[2]), ("b", &[1])]), Precision::F32).unwrap();
     let mut writer = begin();
     writer.write("a", &[1.0, 2.0]).unwrap();
     let said = |result: Result<(), crate::LmError>| result.unwrap_err().to_string();
@@ -184,7 +199,7 @@ fn a_file_that_was_begun_and_not_finished_leaves_nothing() {
     assert!(said(begin().write("b", &[1.0, 2.0])).ends_with("tensor `b` has 2 numbers, expected 1"));
     assert!(said(writer.finish()).ends_with("tensor `b` was not written"));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-    let twice = FileWriter::create(&path, plan(&[("a", &[2]), ("a", &[1])]), Precision::F32);
+    let twice = FileWriter::create(&path, &plan(&[("a", &[2]), ("a", &[1])]), Precision::F32);
     assert!(twice.unwrap_err().to_string().ends_with("tensor `a` is there twice"));
 }
 

@@ -37,7 +37,8 @@ impl FileWriter {
     ///
     /// # Errors
     /// When a name is there twice or the file cannot be made.
-    pub fn create(path: &Path, mut plan: Vec<Planned>, precision: Precision) -> Result<FileWriter, LmError> {
+    pub fn create(path: &Path, plan: &[Planned], precision: Precision) -> Result<FileWriter, LmError> {
+        let mut plan = plan.to_vec();
         plan.sort();
         if let Some(pair) = plan.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             return Err(LmError::tensor(path, &pair[0].0, "is there twice"));
@@ -137,7 +138,7 @@ impl ModelWriter {
     /// When a name is there twice or a file cannot be made.
     pub fn create(
         folder: &Path,
-        plan: Vec<Planned>,
+        plan: &[Planned],
         precision: Precision,
         max_shard_size: u64,
     ) -> Result<ModelWriter, LmError> {
@@ -153,8 +154,8 @@ impl ModelWriter {
                     return Err(LmError::tensor(&path, name, "is there twice"));
                 }
             }
-            let plan = group.iter().map(|&tensor| plan[tensor].clone()).collect();
-            files.push(FileWriter::create(&path, plan, precision)?);
+            let plan: Vec<Planned> = group.iter().map(|&tensor| plan[tensor].clone()).collect();
+            files.push(FileWriter::create(&path, &plan, precision)?);
         }
         let (parameters, size) = (counts.iter().sum(), sizes.iter().sum());
         Ok(ModelWriter { folder: folder.to_path_buf(), files, shards: places, parameters, size })
