@@ -8,10 +8,17 @@ pub enum DataError {
     /// A row that is no JSON or has another shape than was asked for; `line` counts from 1.
     #[error("{}:{line}: {message}", path.display())]
     Row { path: PathBuf, line: usize, message: String },
+    /// A Parquet file that cannot be read, or not any further.
+    #[error("{}: this Parquet file cannot be read: {message}", path.display())]
+    Parquet { path: PathBuf, message: String },
 }
 
 impl DataError {
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> DataError + '_ {
         move |source| DataError::Io { path: path.to_path_buf(), source }
+    }
+
+    pub(crate) fn parquet(path: &Path) -> impl FnOnce(String) -> DataError + '_ {
+        move |message| DataError::Parquet { path: path.to_path_buf(), message }
     }
 }

@@ -41,21 +41,6 @@ pub fn read_all<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, DataError> {
     read(path)?.collect()
 }
 
-/// The `*.jsonl` files of a folder, sorted by name: how a data set artifact is laid out.
-///
-/// # Errors
-/// The folder cannot be listed.
-pub fn files_in(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let entries = std::fs::read_dir(folder).map_err(DataError::io(folder))?;
-    let mut files = entries
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(DataError::io(folder))?;
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
-    files.sort();
-    Ok(files)
-}
-
 impl<T: DeserializeOwned> Reader<T> {
     /// The line of the row that came last, counted from 1.
     pub fn line(&self) -> usize {
@@ -211,13 +196,5 @@ mod tests {
         std::fs::write(&path, b"{\"name\":\"\xff\"}\n").unwrap();
         assert!(read_all::<Row>(&path).unwrap_err().to_string().contains("rows.jsonl"));
         assert!(read::<Row>(&path.with_file_name("none")).unwrap_err().to_string().contains("none"));
-    }
-
-    #[test]
-    fn a_folder_lists_its_row_files_by_name() {
-        let (folder, path) = file("");
-        std::fs::write(folder.path().join("a.jsonl"), "").unwrap();
-        std::fs::write(folder.path().join("b.txt"), "").unwrap();
-        assert_eq!(files_in(folder.path()).unwrap(), [folder.path().join("a.jsonl"), path]);
     }
 }

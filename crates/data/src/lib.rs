@@ -1,4 +1,4 @@
-//! Rows: JSON Lines as streams with places in their errors, digests of rows by content, and the random
+//! Rows: JSON Lines and Parquet as streams with places in their errors, digests of rows by content, and the random
 //! streams that every learning stage draws from.
 //!
 //! What is absent here: stages, tensors, tokens.
@@ -6,7 +6,9 @@
 mod digest;
 mod error;
 pub mod jsonl;
+pub mod parquet;
 mod rng;
+pub mod rows;
 
 pub use digest::{canonical, row_digest, rows_digest};
 pub use error::DataError;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gazal_data::jsonl;
+use gazal_data::rows::{read_all, split_in};
 use gazal_stage_api::StageError;
 use gazal_tasks::Item;
 use serde::de::DeserializeOwned;
@@ -45,9 +45,8 @@ pub struct Question {
 pub fn read_split<T: DeserializeOwned>(folders: &[impl AsRef<Path>], split: &str) -> Result<Vec<T>, StageError> {
     let mut rows = Vec::new();
     for folder in folders {
-        let path = folder.as_ref().join(format!("{split}.jsonl"));
-        if path.exists() {
-            rows.extend(jsonl::read_all::<T>(&path).map_err(StageError::failed)?);
+        for path in split_in(folder.as_ref(), split) {
+            rows.extend(read_all::<T>(&path).map_err(StageError::failed)?);
         }
     }
     Ok(rows)

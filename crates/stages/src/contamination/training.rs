@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gazal_data::jsonl;
+use gazal_data::rows;
 use gazal_stage_api::{Context, StageError};
 use gazal_tasks::Item;
 use gazal_tasks::contamination::{Detector, Hit};
@@ -39,7 +39,7 @@ const REPORTED: u64 = 1000;
 pub fn search(detector: &Detector, context: &mut Context) -> Result<(u64, Vec<Hit>), StageError> {
     let (mut rows, mut hits) = (0_u64, Vec::new());
     for (folder, path) in files(context.inputs("training"))? {
-        let mut reader = jsonl::read::<Row>(&path).map_err(StageError::failed)?;
+        let mut reader = rows::read::<Row>(&path).map_err(StageError::failed)?;
         while let Some(row) = reader.next() {
             let row = row.map_err(StageError::failed)?;
             let text = row.text().ok_or_else(|| unknown(&path, reader.line()))?;
@@ -64,7 +64,7 @@ pub fn search(detector: &Detector, context: &mut Context) -> Result<(u64, Vec<Hi
 fn files(folders: &[PathBuf]) -> Result<Vec<(usize, PathBuf)>, StageError> {
     let mut files = Vec::new();
     for (index, folder) in folders.iter().enumerate() {
-        let found = jsonl::files_in(folder).map_err(StageError::failed)?;
+        let found = rows::files_in(folder).map_err(StageError::failed)?;
         files.extend(found.into_iter().map(|path| (index + 1, path)));
     }
     Ok(files)

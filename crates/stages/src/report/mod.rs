@@ -14,7 +14,7 @@ mod table;
 mod text;
 mod words;
 
-use gazal_data::jsonl;
+use gazal_data::rows;
 use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, OutPort, PortType, Problem, StageError, Traits};
 use gazal_tasks::Benchmark;
 use gazal_tasks::stats::Bootstrap;
@@ -163,8 +163,8 @@ fn json(value: &impl Serialize) -> Result<String, StageError> {
 fn read(context: &Context) -> Result<Vec<Sample>, StageError> {
     let mut samples = Vec::new();
     for folder in context.inputs("samples") {
-        for path in jsonl::files_in(folder).map_err(StageError::failed)? {
-            samples.extend(jsonl::read_all::<Sample>(&path).map_err(StageError::failed)?);
+        for path in rows::files_in(folder).map_err(StageError::failed)? {
+            samples.extend(rows::read_all::<Sample>(&path).map_err(StageError::failed)?);
         }
     }
     if samples.is_empty() {

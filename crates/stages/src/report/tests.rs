@@ -50,7 +50,7 @@ fn run(params: &Value, samples: &[Vec<Sample>]) -> Result<BTreeMap<String, Strin
     };
     let inputs: Vec<PathBuf> = (0..samples.len()).map(|index| folder(&format!("samples{index}"))).collect();
     for (path, rows) in inputs.iter().zip(samples) {
-        jsonl::write_all(&path.join("samples.jsonl"), rows).unwrap();
+        gazal_data::jsonl::write_all(&path.join("samples.jsonl"), rows).unwrap();
     }
     let histories = vec![supervised(&folder("sft")), policy(&folder("grpo"))];
     let outputs = ["report", "metrics"].map(|name| (name.to_string(), folder(name)));
