@@ -7,6 +7,7 @@ mod eval;
 mod fetch;
 mod grpo;
 mod merge;
+pub mod page;
 mod pretrain;
 mod prompt;
 mod report;
