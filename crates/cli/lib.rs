@@ -18,6 +18,7 @@ mod kinds;
 mod log;
 mod machine;
 mod out;
+mod page;
 mod plan;
 mod plan_file;
 mod progress;
@@ -107,6 +108,7 @@ impl App {
             Verb::Explain(which) => explain::explain(self, args, which, out),
             Verb::Graph(verb) => graph::graph(self, args, verb, out),
             Verb::Status(which) => status::status(self, args, which, out),
+            Verb::Report(verb) => report::report(args, verb, out),
             Verb::Log(which) => log::log(self, args, which, out),
             Verb::Get(verb) => get::get(self, args, verb, out),
             Verb::Kinds { name } => kinds::kinds(self, name.as_deref(), out),

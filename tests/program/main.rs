@@ -10,6 +10,7 @@ mod mistakes;
 mod powercut;
 mod process;
 mod remote;
+mod report;
 mod road;
 mod shape;
 mod space;
