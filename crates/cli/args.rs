@@ -63,6 +63,8 @@ pub(crate) enum Verb {
     Graph(GraphArgs),
     /// How the stages stand, and how the last run went.
     Status(Which),
+    /// Write a page about a run: what ran, when, why, what it measured, and what came out of what.
+    Report(ReportArgs),
     /// What happened in the last run, or the log of a stage.
     Log(Which),
     /// Copy an output out of the store: get FILE shout.out DIR.
@@ -262,6 +264,18 @@ pub(crate) struct RunArgs {
     /// Write a timeline for ui.perfetto.dev or chrome://tracing.
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReportArgs {
+    /// The pipeline file: its latest run is meant.
+    pub file: Option<PathBuf>,
+    /// A run's id, the beginning of one, or `last`.
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
+    /// Where to write it [default: report.html in the run's folder].
+    #[arg(long, value_name = "FILE.html")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -101,6 +101,10 @@ impl Note {
         Note { severity: Severity::Error, message: message.into(), span: None, label: None, help: None }
     }
 
+    pub fn warning(message: impl Into<String>) -> Note {
+        Note { severity: Severity::Warning, ..Note::error(message) }
+    }
+
     pub fn mistake(mistake: Mistake, severity: Severity, text: &Text) -> Note {
         let span = mistake.place.and_then(|place| span_at(&text.text, &place));
         let message = format!("stage `{}`: {}", mistake.stage, mistake.message);

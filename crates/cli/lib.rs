@@ -20,6 +20,7 @@ mod log;
 mod machine;
 mod model;
 mod out;
+mod page;
 mod plan;
 mod plan_file;
 mod progress;
@@ -109,6 +110,7 @@ impl App {
             Verb::Explain(which) => explain::explain(self, args, which, out),
             Verb::Graph(verb) => graph::graph(self, args, verb, out),
             Verb::Status(which) => status::status(self, args, which, out),
+            Verb::Report(verb) => report::report(args, verb, out),
             Verb::Log(which) => log::log(self, args, which, out),
             Verb::Get(verb) => get::get(self, args, verb, out),
             Verb::Chat(verb) => model::chat(self, args, verb, out),

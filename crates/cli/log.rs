@@ -1,6 +1,8 @@
 //! `log`: the log of a stage from the last run in which it ran, or the story of a run.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
 
 use gazal_engine::{log_path, read_hits, read_record};
 use gazal_store::{RunDir, Store};
@@ -33,6 +35,26 @@ pub(crate) fn log(app: &App, args: &Args, which: &Which, out: &mut Out) -> Resul
         out.line(String::from_utf8_lossy(&text).trim_end());
     }
     Ok(Exit::Done)
+}
+
+/// The last lines of a log, as far as they lie in its last [`TAIL`] bytes: logs may be larger than memory. None where
+/// there is no log.
+pub(crate) fn tail(log: &Path, count: usize) -> Vec<String> {
+    let text = last_bytes(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].iter().map(ToString::to_string).collect()
+}
+
+const TAIL: u64 = 64 << 10;
+
+fn last_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+    let mut bytes = Vec::new();
+    file.take(TAIL).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Runs of the pipeline file, youngest first.
@@ -71,4 +93,21 @@ fn told(event: &Value) -> String {
         other => other.to_string(),
     };
     format!("{}  {}  {}", text("at"), text("name"), detail.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_large_log_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        fs::write(&log, "a line\n".repeat(100_000) + "the last but one\nthe last").unwrap();
+        assert_eq!(tail(&log, 2), ["the last but one", "the last"]);
+        fs::write(&log, "x".repeat(200_000)).unwrap();
+        assert_eq!(tail(&log, 2)[0].len(), 64 << 10);
+        assert!(tail(&folder.path().join("none"), 2).is_empty());
+    }
 }

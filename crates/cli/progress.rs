@@ -1,7 +1,6 @@
 //! How a run looks while it goes: bars on a terminal, lines elsewhere, JSON for programs.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use gazal_engine::{Outcome, RunEvent};
 use gazal_stage_api::Level;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use crate::log::tail;
 use crate::out::Out;
 use crate::words;
 
@@ -31,7 +31,11 @@ pub(crate) fn choose(out: &Out) -> Box<dyn Progress> {
 struct Json;
 
 impl Progress for Json {
+    /// The last event waits for the page of the run.
     fn hear(&mut self, event: &RunEvent) {
+        if matches!(event, RunEvent::Run(_)) {
+            return;
+        }
         if let Ok(line) = serde_json::to_string(event) {
             let mut output = io::stdout().lock();
             let _ = writeln!(output, "{line}").and_then(|()| output.flush());
@@ -206,16 +210,10 @@ fn ending(name: &str, state: Outcome, seconds: f64, error: Option<&str>, log: Op
     if state == Outcome::Failed
         && let Some(log) = log
     {
-        lines.extend(tail(log).into_iter().map(|line| format!("  | {line}")));
+        lines.extend(tail(log, TAIL).into_iter().map(|line| format!("  | {line}")));
         lines.push(format!("  log: {}", log.display()));
     }
     lines
-}
-
-fn tail(log: &Path) -> Vec<String> {
-    let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(TAIL)..].iter().map(ToString::to_string).collect()
 }
 
 fn say(line: &str) {

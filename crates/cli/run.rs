@@ -1,5 +1,7 @@
 //! `run`: bring stages up to date, show how it goes, say how it went.
 
+use std::path::{Path, PathBuf};
+
 use gazal_engine::{CancelToken, Outcome, RunEvent, Stop, Summary};
 use gazal_store::{Digest, Store};
 
@@ -52,16 +54,18 @@ pub(crate) fn run_until(
     });
     let Heard { progress, ended, trace } = heard;
     drop(progress);
-    if let Some(path) = &verb.trace {
-        trace.write(path)?;
-    }
+    let traced = verb.trace.as_ref().map_or(Ok(()), |path| trace.write(path));
     let summary = summary?;
+    let page = report::after(&store, &summary, out);
     if let Some(remote) = store.remote() {
         tell_refusals(remote, out);
     }
-    if !out.json {
-        tell(&workspace, &store, &ended, &summary, out);
+    if out.json {
+        tell_program(&summary, page.as_deref(), out);
+    } else {
+        tell(&workspace, &store, &Ending { ended, summary: &summary, page }, out);
     }
+    traced?;
     Ok(exit(&summary, cancel.level() != Stop::No))
 }
 
@@ -107,8 +111,22 @@ fn exit(summary: &Summary, cancelled: bool) -> Exit {
     }
 }
 
+/// The last event, with the page of the run.
+fn tell_program(summary: &Summary, page: Option<&Path>, out: &mut Out) {
+    let mut event = serde_json::to_value(RunEvent::Run(summary.clone())).unwrap_or_default();
+    event["report"] = serde_json::json!(page);
+    out.json_line(&event);
+}
+
+/// How a run ended, for people.
+struct Ending<'a> {
+    ended: Vec<Ended>,
+    summary: &'a Summary,
+    page: Option<PathBuf>,
+}
+
 /// The table of what was not simply there, the counts, and the reports.
-fn tell(workspace: &Workspace, store: &Store, ended: &[Ended], summary: &Summary, out: &mut Out) {
+fn tell(workspace: &Workspace, store: &Store, Ending { ended, summary, page }: &Ending, out: &mut Out) {
     let shown = ended.iter().filter(|one| one.state != Outcome::Hit);
     let rows: Vec<Vec<String>> =
         shown.map(|one| vec![one.name.clone(), one.state.name().into(), words::duration(one.seconds)]).collect();
@@ -127,5 +145,8 @@ fn tell(workspace: &Workspace, store: &Store, ended: &[Ended], summary: &Summary
     let counts: Vec<String> =
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
     out.line(format!("{} in {} (run {})", counts.join(", "), words::duration(summary.seconds), summary.run));
+    if let Some(page) = page {
+        out.line(format!("the run as a page: {}", page.display()));
+    }
     report::tell(workspace, store, ended, out);
 }

@@ -12,6 +12,7 @@ mod model;
 mod powercut;
 mod process;
 mod remote;
+mod report;
 mod road;
 mod shape;
 mod space;

@@ -18,6 +18,7 @@ mod diff;
 mod error;
 mod estimate;
 mod explain;
+mod graph;
 mod guard;
 mod history;
 pub mod kinds;
@@ -47,16 +48,21 @@ pub use diff::{FieldDiff, StageDiff, diff};
 pub use error::{EngineError, Mistake};
 pub use estimate::Estimate;
 pub use explain::{Explanation, PastRun, explain};
+pub use graph::{GraphInput, GraphStage, read_graph};
 pub use guard::guard_main;
 pub use launch::{Executors, Job, Launch, Launcher, ProcessLauncher, Report, Sink};
 pub use manifest::{Compute, FORMAT, Manifest, canonical_json};
+pub use metrics::read as read_metrics;
 pub use options::{Options, Requested};
 pub use paths::paths_of;
 pub use plan::plan;
 pub use plan::{Plan, PlanState, Planned};
 pub use prepare::bare_manifest;
 pub use protocol::{Request, Said};
-pub use record::{Header, Record, RunEvent, StageRecord, Summary, log_path, read_hits, read_record};
+pub use record::{
+    Header, Machine, Record, RunEvent, StageRecord, Summary, Told, log_path, read_header, read_hits, read_record,
+    read_story,
+};
 pub use remote::RemoteUse;
 pub use run::run;
 pub use slurm::{Pace, SlurmLauncher, SlurmNeeds, job_worker_main};

@@ -58,8 +58,11 @@ impl Metrics<'_> {
     }
 }
 
-/// What an artifact of type `metrics` says; why not, for people.
-pub(crate) fn read(store: &Store, artifact: &Artifact) -> Result<Value, String> {
+/// What an artifact of type `metrics` says: `{task: {metric: number}}`.
+///
+/// # Errors
+/// Why it says nothing, for people.
+pub fn read(store: &Store, artifact: &Artifact) -> Result<Value, String> {
     let folder = store.view(artifact).map_err(|error| error.to_string())?;
     let text = std::fs::read(folder.join(FILE)).map_err(|error| error.to_string())?;
     serde_json::from_slice(&text).map_err(|error| error.to_string())

@@ -1,5 +1,6 @@
 //! What a run tells while it goes, and what it leaves behind: `runs/<id>/run.json` says what was asked and how it
-//! ended, `hits` what was there already, `events.jsonl` what happened, and each stage that ran has a log.
+//! ended, `hits` what was there already, `events.jsonl` what happened, `graph.jsonl` how its stages hang together, and
+//! each stage that ran has a log.
 //!
 //! A run with nothing to do finds as many hits as the pipeline has stages. They are no events: their list is written
 //! once, and runs that follow with the same ones share its file.
@@ -15,7 +16,7 @@ use gazal_store::{Digest, RunDir, rfc3339};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Cause, EngineError, Outcome, Requested};
+use crate::{Cause, EngineError, Options, Outcome, Requested};
 
 /// Something that happened in a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -73,6 +74,17 @@ pub enum RunEvent {
     Run(Summary),
 }
 
+impl RunEvent {
+    /// Whether it tells of something that was not simply there.
+    pub(crate) fn is_news(&self) -> bool {
+        match self {
+            RunEvent::Start { .. } => true,
+            RunEvent::Stage { state, .. } => *state != Outcome::Hit,
+            _ => false,
+        }
+    }
+}
+
 /// How a run ended.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
@@ -87,9 +99,18 @@ pub struct Summary {
     #[serde(default)]
     pub allowed: usize,
     pub seconds: f64,
+    /// How long the hits took when they were made, in seconds.
+    #[serde(default)]
+    pub saved: f64,
 }
 
 impl Summary {
+    /// Whether everything was there.
+    pub fn is_all_hits(&self) -> bool {
+        let Summary { ran, failed, blocked, skipped, interrupted, allowed, .. } = self;
+        ran + failed + blocked + skipped + interrupted + allowed == 0
+    }
+
     /// The number of stages with this outcome.
     pub(crate) fn number(&mut self, outcome: Outcome) -> &mut usize {
         match outcome {
@@ -113,9 +134,39 @@ pub struct Header {
     pub requested: Requested,
     pub program: String,
     pub host: String,
+    /// `None` in the records of earlier versions.
+    #[serde(default)]
+    pub machine: Option<Machine>,
     pub started: String,
     pub finished: Option<String>,
     pub summary: Option<Summary>,
+}
+
+/// What a run had to share out among its stages.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// `linux x86_64`
+    pub system: String,
+    pub cpus: u32,
+    /// In bytes.
+    pub memory: u64,
+    /// CUDA devices.
+    pub gpus: usize,
+}
+
+impl Machine {
+    fn of(options: &Options) -> Machine {
+        let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
+        Machine { system, cpus: options.threads, memory: options.memory, gpus: options.gpus }
+    }
+}
+
+/// An event with its time.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// RFC 3339 in UTC.
+    pub at: String,
+    pub event: RunEvent,
 }
 
 /// A run as its folder tells of it.
@@ -137,6 +188,9 @@ pub struct StageRecord {
     pub seconds: Option<f64>,
     pub causes: Vec<Cause>,
     pub error: Option<String>,
+    /// A failure that the pipeline allows.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub allowed: bool,
 }
 
 /// The log of a stage in a run.
@@ -164,7 +218,7 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    pub fn begin(dir: RunDir, pipeline: &str, file: &Path, requested: &Requested) -> Result<Recorder, EngineError> {
+    pub fn begin(dir: RunDir, pipeline: &str, options: &Options) -> Result<Recorder, EngineError> {
         let create = |name: &str| {
             let path = dir.file(name);
             OpenOptions::new().create(true).append(true).open(&path).map_err(EngineError::io(&path))
@@ -174,10 +228,11 @@ impl Recorder {
         let header = Header {
             run: dir.id().into(),
             pipeline: pipeline.into(),
-            file: file.to_path_buf(),
-            requested: requested.clone(),
+            file: options.file.clone(),
+            requested: options.requested.clone(),
             program: concat!("gazal-pipe ", env!("CARGO_PKG_VERSION")).into(),
             host: crate::process::host(),
+            machine: Some(Machine::of(options)),
             started: rfc3339(SystemTime::now()),
             finished: None,
             summary: None,
@@ -207,11 +262,16 @@ impl Recorder {
 
     /// What was there from the start, as lines of a key and a name.
     pub fn add_hits(&self, hits: &[(Digest, &str)], before: Option<&RunDir>) -> Result<(), EngineError> {
-        let path = self.dir.file(HITS);
         let text: String = hits.iter().map(|(key, name)| format!("{key} {name}\n")).collect();
+        self.add_text(HITS, &text, before)
+    }
+
+    /// A file that the run before may have too: then both share it.
+    pub fn add_text(&self, name: &str, text: &str, before: Option<&RunDir>) -> Result<(), EngineError> {
+        let path = self.dir.file(name);
         let shared = before.is_some_and(|before| {
-            let before = before.file(HITS);
-            is_text(&before, &text).unwrap_or(false) && fs::hard_link(&before, &path).is_ok()
+            let before = before.file(name);
+            is_text(&before, text).unwrap_or(false) && fs::hard_link(&before, &path).is_ok()
         });
         if shared || text.is_empty() { Ok(()) } else { fs::write(&path, text).map_err(EngineError::io(&path)) }
     }
@@ -234,14 +294,15 @@ pub fn read_record(dir: &RunDir) -> Result<Record, EngineError> {
         let stage = stages.named(&name);
         (stage.state, stage.seconds, stage.key) = (Some(Outcome::Hit), Some(0.0), Some(key));
     }
-    for event in read_events(dir) {
-        match event {
+    for told in read_story(dir) {
+        match told.event {
             RunEvent::Start { name, key, causes, .. } => {
                 let stage = stages.named(&name);
                 *stage = StageRecord { name, key: Some(key), causes, ..StageRecord::default() };
             }
-            RunEvent::Stage { name, state, seconds, key, error, .. } => {
+            RunEvent::Stage { name, state, seconds, key, error, allowed } => {
                 let stage = stages.named(&name);
+                stage.allowed = allowed;
                 (stage.state, stage.seconds, stage.error, stage.key) =
                     (Some(state), Some(seconds), error, key.or(stage.key));
             }
@@ -280,21 +341,31 @@ pub fn read_hits(dir: &RunDir) -> Vec<(String, Digest)> {
     lines.filter_map(|(key, name)| Some((name.to_string(), key.parse().ok()?))).collect()
 }
 
-fn read_header(dir: &RunDir) -> Result<Header, EngineError> {
+/// Reads what was asked of a run, and how it ended.
+///
+/// # Errors
+/// When the folder has no readable `run.json`.
+pub fn read_header(dir: &RunDir) -> Result<Header, EngineError> {
     let path = dir.file(HEADER);
     let text = fs::read(&path).map_err(EngineError::io(&path))?;
     serde_json::from_slice(&text).map_err(|error| EngineError::Io { path, source: error.into() })
 }
 
-/// The last line of a killed run may be half a line; what cannot be read is passed over.
-fn read_events(dir: &RunDir) -> Vec<RunEvent> {
+/// What happened in a run, all but progress. The last line of a killed run may be half a line; what cannot be read is
+/// passed over.
+pub fn read_story(dir: &RunDir) -> Vec<Told> {
     let Ok(file) = File::open(dir.file(EVENTS)) else { return Vec::new() };
     let lines = BufReader::new(file).lines().map_while(Result::ok);
     lines
         .filter(|line| !line.contains("\"event\":\"progress\""))
         .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
-        .filter_map(|value| serde_json::from_value(value).ok())
+        .filter_map(told)
         .collect()
+}
+
+fn told(value: Value) -> Option<Told> {
+    let at = value.get("at").and_then(Value::as_str).unwrap_or_default().to_string();
+    Some(Told { at, event: serde_json::from_value(value).ok()? })
 }
 
 fn is_locked(path: &Path) -> bool {
@@ -306,8 +377,8 @@ pub(crate) fn keys_of(dir: &RunDir, file: &Path) -> Vec<(String, Digest)> {
     if !read_header(dir).is_ok_and(|header| header.file == file) {
         return Vec::new();
     }
-    let events = read_events(dir).into_iter();
-    let made = events.filter_map(|event| match event {
+    let events = read_story(dir).into_iter();
+    let made = events.filter_map(|told| match told.event {
         RunEvent::Stage { name, state, key: Some(key), .. } if state.is_success() => Some((name, key)),
         _ => None,
     });

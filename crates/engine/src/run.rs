@@ -18,8 +18,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use gazal_spec::{Pipeline, Stage};
-use gazal_store::Digest;
+use gazal_store::{Digest, RunDir};
 
+use crate::graph;
 use crate::history::History;
 use crate::plan::{self, Look};
 use crate::prepare::Known;
@@ -55,7 +56,7 @@ pub fn run(
     if !obstacles.is_empty() {
         return Err(EngineError::Wrong(obstacles));
     }
-    let recorder = Recorder::begin(options.store.new_run()?, &pipeline.name, &options.file, &options.requested)?;
+    let recorder = Recorder::begin(options.store.new_run()?, &pipeline.name, options)?;
     Runner::new(pipeline, options, look, recorder, observer).go()
 }
 
@@ -86,6 +87,8 @@ struct Runner<'a> {
     reports: Receiver<(usize, Report)>,
     sender: Sender<(usize, Report)>,
     recorder: Recorder,
+    /// Whether the graph is in the run's folder.
+    is_drawn: bool,
     observer: &'a mut dyn FnMut(&RunEvent),
     summary: Summary,
     started: Instant,
@@ -122,6 +125,7 @@ impl<'a> Runner<'a> {
             sender,
             summary: Summary { run: recorder.dir.id().into(), ..Summary::default() },
             recorder,
+            is_drawn: false,
             observer,
             started: Instant::now(),
         }
@@ -184,8 +188,13 @@ impl<'a> Runner<'a> {
                 self.due.push_back(index);
             }
         }
-        let runs = self.options.store.runs()?;
-        self.recorder.add_hits(&hits, runs.iter().rev().find(|run| **run != self.recorder.dir))
+        self.recorder.add_hits(&hits, self.run_before()?.as_ref())
+    }
+
+    fn run_before(&self) -> Result<Option<RunDir>, EngineError> {
+        let mut runs = self.options.store.runs()?;
+        runs.retain(|run| *run != self.recorder.dir);
+        Ok(runs.pop())
     }
 
     /// What a stage waits for; one that serves another is replaced by what it reads itself.
@@ -201,16 +210,34 @@ impl<'a> Runner<'a> {
                 self.finish(index, Outcome::Skipped, None)?;
             }
         }
+        self.summary.saved = part.iter().filter_map(|&index| self.saved(index)).sum();
         self.summary.seconds = self.started.elapsed().as_secs_f64();
         let summary = self.summary.clone();
         self.tell(&RunEvent::Run(summary.clone()))?;
         Ok(summary)
     }
 
+    /// How long a hit took when it was made, in seconds.
+    fn saved(&self, index: usize) -> Option<f64> {
+        let is_hit = matches!(self.states[index], State::Done(Outcome::Hit));
+        self.look.made[index].as_ref().filter(|_| is_hit).map(|made| made.seconds)
+    }
+
     fn tell(&mut self, event: &RunEvent) -> Result<(), EngineError> {
+        if !self.is_drawn && event.is_news() {
+            self.draw()?;
+        }
         self.recorder.add(event)?;
         (self.observer)(event);
         Ok(())
+    }
+
+    /// Keeps the graph, once there is something to tell: a run that finds everything done has no time for it.
+    fn draw(&mut self) -> Result<(), EngineError> {
+        let part = self.options.selected.iter().filter(|&&index| self.is_part(index));
+        let text: String = part.map(|&index| graph::line(self.pipeline, index)).collect();
+        self.is_drawn = true;
+        self.recorder.add_text(graph::FILE, &text, self.run_before()?.as_ref())
     }
 
     fn stage(&self, index: usize) -> &'a Stage {

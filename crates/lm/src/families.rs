@@ -7,9 +7,9 @@ use std::path::Path;
 use burn::tensor::Device;
 use serde_json::json;
 
+use crate::adapter::Targets;
 use crate::fixtures::{assert_close, each_model, folder, input_ids, json as read_json};
 use crate::weights::{self, Weights, to_host};
-use crate::adapter::Targets;
 use crate::{
     AdapterConfig, Cache, Config, Decoder, GenerationConfig, SamplingParams, TokenBatch, Trainable, generate,
     load_adapter, new_adapter, save_adapter,

@@ -6,7 +6,9 @@ mod device;
 mod eval;
 mod fetch;
 mod grpo;
+mod import;
 mod merge;
+pub mod page;
 mod pretrain;
 mod prompt;
 mod report;
@@ -25,6 +27,7 @@ pub fn kinds() -> Kinds {
     Kinds::new(vec![
         &fetch::FetchModel,
         &fetch::FetchDataset,
+        &import::ImportGguf,
         &synth::Knowledge,
         &synth::Synth,
         &synth::Benchmarks,

@@ -1,6 +1,6 @@
 //! Times as people and other programs read them: UTC, RFC 3339.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A moment, taken apart in UTC.
 pub(crate) struct Moment {
@@ -17,6 +17,35 @@ pub(crate) struct Moment {
 pub fn rfc3339(time: SystemTime) -> String {
     let Moment { year, month, day, hour, minute, second, milli } = Moment::of(time);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+}
+
+/// The moment that [`rfc3339`] wrote; `None` for other texts.
+pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let [year, month, day] = numbers(date, '-')?;
+    let (time, milli) = time.split_once('.').unwrap_or((time, "0"));
+    let [hour, minute, second] = numbers(time, ':')?;
+    let of_day = (0..24).contains(&hour) && (0..60).contains(&minute) && (0..=60).contains(&second);
+    if !(1970..10_000).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) || !of_day {
+        return None;
+    }
+    let seconds = days_since_1970(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
+    let milli = milli.parse().ok().filter(|milli| *milli < 1000)?;
+    Some(UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).ok()?) + Duration::from_millis(milli))
+}
+
+fn numbers<const N: usize>(text: &str, separator: char) -> Option<[i64; N]> {
+    let numbers: Option<Vec<i64>> = text.split(separator).map(|part| part.parse().ok()).collect();
+    numbers?.try_into().ok()
+}
+
+/// Howard Hinnant's `days_from_civil`, the way back of [`Moment::of`].
+fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    let year = year - i64::from(month <= 2);
+    let (era, year_of_era) = (year / 400, year % 400);
+    let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
 }
 
 impl Moment {
@@ -46,7 +75,13 @@ impl Moment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+
+    #[test]
+    fn what_is_no_moment_is_none() {
+        for text in ["", "2025-11-21", "2025-11-21T09:33:05", "2025-13-01T00:00:00Z", "x-1-1T0:0:0Z", "1-1-1T1:1Z"] {
+            assert_eq!(parse_rfc3339(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn known_moments() {
@@ -59,7 +94,9 @@ mod tests {
             (1_763_717_585, "2025-11-21T09:33:05.000Z"),
             (4_107_542_400, "2100-03-01T00:00:00.000Z"),
         ] {
-            assert_eq!(rfc3339(UNIX_EPOCH + Duration::from_secs(seconds)), text);
+            let moment = UNIX_EPOCH + Duration::from_secs(seconds);
+            assert_eq!(rfc3339(moment), text);
+            assert_eq!(parse_rfc3339(text), Some(moment));
         }
         assert!(rfc3339(UNIX_EPOCH + Duration::from_millis(7)).ends_with("00.007Z"));
     }

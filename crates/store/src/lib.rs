@@ -71,7 +71,7 @@ mod walk;
 mod tests;
 
 pub use bundle::Imported;
-pub use clock::rfc3339;
+pub use clock::{parse_rfc3339, rfc3339};
 pub use collect::{Collect, Collected, Evicted, Removed};
 pub use digest::{BadDigest, Digest};
 pub use error::{Fault, StoreError};

@@ -8,24 +8,7 @@ use super::Report;
 use super::metric::{Metric, explain};
 use super::table::{AVERAGE, Cell, Difference, DifferenceRow, Table, Verdict, title};
 use super::{svg, words};
-
-const STYLE: &str = include_str!("page.css");
-
-/// Text that stands for itself in HTML and in attributes.
-pub fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out += "&amp;",
-            '<' => out += "&lt;",
-            '>' => out += "&gt;",
-            '"' => out += "&quot;",
-            '\'' => out += "&#39;",
-            c => out.push(c),
-        }
-    }
-    out
-}
+use crate::page::{PICTURE_STYLE, STYLE, escape};
 
 /// The whole page.
 pub fn render(report: &Report) -> String {
@@ -34,7 +17,7 @@ pub fn render(report: &Report) -> String {
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
          <style>\n{}{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n",
-        svg::STYLE
+        PICTURE_STYLE
     );
     if let Some(disclaimer) = report.disclaimer {
         let _ = writeln!(out, "<p class=\"disclaimer\">{}</p>", escape(disclaimer));

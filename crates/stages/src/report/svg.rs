@@ -1,12 +1,10 @@
-//! Pictures. Colours are variables of `svg.css`, which a page includes once and a file of its own carries.
+//! Pictures. Their colours are variables of the style sheet.
 
 use std::fmt::Write;
 
 use super::curves::{Curve, Line};
-use super::html::escape;
 use super::table::Table;
-
-pub const STYLE: &str = include_str!("svg.css");
+use crate::page::{PICTURE_STYLE, escape};
 
 const COLOURS: usize = 6;
 const WIDTH: f64 = 560.0;
@@ -18,7 +16,7 @@ const FEW: usize = 32;
 /// A picture as a file of its own.
 pub fn file(picture: &str) -> String {
     let head = "<svg xmlns=\"http://www.w3.org/2000/svg\" ";
-    let styled = picture.replacen("<svg ", head, 1).replacen('>', &format!(">\n<style>\n{STYLE}</style>"), 1);
+    let styled = picture.replacen("<svg ", head, 1).replacen('>', &format!(">\n<style>\n{PICTURE_STYLE}</style>"), 1);
     styled + "\n"
 }
 
