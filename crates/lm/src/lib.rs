@@ -14,7 +14,7 @@ mod delta;
 pub mod device;
 mod error;
 #[cfg(test)]
-mod families;
+mod fixture_families;
 #[cfg(test)]
 mod fixtures;
 mod frame;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use gazal_lm::{import_gguf, weights::Precision};
-use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, OutPort, PortType, Problem, StageError, Traits};
+use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, OutPort, PortType, StageError, Traits};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -42,12 +42,6 @@ impl Kind for ImportGguf {
 
     fn outputs(&self, _: &Params, _: &Declared) -> Vec<OutPort> {
         vec![OutPort::value("model", PortType::Model, "weights, configuration and tokenizer")]
-    }
-
-    fn validate(&self, params: &Params) -> Vec<Problem> {
-        let is_gguf = params.gguf_file.extension().is_some_and(|extension| extension == "gguf");
-        let wrong = Problem::new("gguf_file", "names no file that ends with `.gguf`");
-        if is_gguf { Vec::new() } else { vec![wrong] }
     }
 
     fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {
