@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """The fixtures of the GGUF import, from the `gguf` package: blocks with the numbers in them, and a small whole file.
 
-    python make_fixtures.py ../../fixtures/gguf         # needs: gguf, numpy; transformers for the ids
+    python make_fixtures.py ../../fixtures/gguf         # needs: gguf, numpy, torch, transformers
 
 `blocks.json`: of each type some blocks in hexadecimal and what `gguf.quants.dequantize` makes of them.
 `tiny-llama.gguf`: two layers of the llama architecture with a tensor of every type; `tiny-llama.json`: of each tensor
-as Hugging Face has it the shape and a digest of its float32 bytes (FNV-1a), and ids by transformers' own reading,
+as Hugging Face has it the shape and a digest of its float32 bytes (FNV-1a), and ids and logits by transformers' own reading,
 which splits digits for none (the file says `smollm`, which does), so that no two stand together.
 """
 import json, os, sys
@@ -108,12 +108,16 @@ def main(out):
     (out / "blocks.json").write_text(json.dumps(block_cases()) + "\n")
     path = out / "tiny-llama.gguf"
     tensors = write(path)
-    from transformers import AutoTokenizer
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+    model = AutoModelForCausalLM.from_pretrained(out, gguf_file=path.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32)
+    prompt = [1, 87, 85, 263, 201, 74, 75, 2, 259, 260]
+    logits = model(input_ids=torch.tensor([prompt])).logits[0, -1].tolist()
     tok = AutoTokenizer.from_pretrained(out, gguf_file=path.name)
     texts = ["the thin hen's\n\n  on re", "<|im_start|>user\nhi<|im_end|>", "<think>é</think> 诊", "", "a1b 2 +3"]
     ids = [{"text": text, "ids": tok(text, add_special_tokens=False)["input_ids"]} for text in texts]
-    (out / "tiny-llama.json").write_text(json.dumps({"tensors": tensors, "texts": ids}, indent=1, ensure_ascii=False) + "\n")
+    (out / "tiny-llama.json").write_text(json.dumps({"tensors": tensors, "texts": ids, "prompt": prompt, "logits": logits}, indent=1, ensure_ascii=False) + "\n")
     print(path.stat().st_size, "bytes,", len(tensors), "tensors")
 
 

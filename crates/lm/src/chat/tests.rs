@@ -2,21 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::{ChatOptions, ChatTemplate};
-
-fn fixtures(name: &str) -> PathBuf {
-    let root = std::env::var("GAZAL_FIXTURES")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures").into());
-    Path::new(&root).join(name)
-}
-
-fn read(path: &Path) -> Value {
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-}
+use crate::fixtures::{folder, json as read_json};
 
 fn template(source: &str) -> ChatTemplate {
     ChatTemplate::new("test", source, BTreeMap::from([("eos_token".into(), "</s>".into())])).unwrap()
@@ -49,10 +40,10 @@ fn filled(spans: &Value) -> Value {
 
 #[test]
 fn chat_fixture_of_qwen3_and_its_training_template() {
-    let cases = read(&fixtures("vectors/chat_template_qwen3.json"))["cases"].take();
+    let cases = read_json(&folder("vectors/chat_template_qwen3.json"))["cases"].take();
     let cases = cases.as_array().unwrap();
     for case in cases {
-        let path = fixtures("chat").join(case["template"].as_str().unwrap()).with_extension("jinja");
+        let path = folder("chat").join(case["template"].as_str().unwrap()).with_extension("jinja");
         let template = template(&std::fs::read_to_string(path).unwrap());
         let messages = case["messages"].as_array().unwrap();
         let (text, spans) = template.render_spans(messages, &options(case)).unwrap();
@@ -65,10 +56,10 @@ fn chat_fixture_of_qwen3_and_its_training_template() {
 #[test]
 fn chat_fixture_of_the_models() {
     let mut cases = 0;
-    for entry in std::fs::read_dir(fixtures("models")).unwrap() {
+    for entry in std::fs::read_dir(folder("models")).unwrap() {
         let folder = entry.unwrap().path();
         let source = std::fs::read_to_string(folder.join("chat_template.jinja")).unwrap();
-        let chat = read(&folder.join("expected.json"))["chat"].take();
+        let chat = read_json(&folder.join("expected.json"))["chat"].take();
         let messages = chat["messages"].as_array().unwrap();
         let template = template(&source);
         let prompt = ChatOptions { add_generation_prompt: true, ..ChatOptions::default() };
@@ -86,7 +77,7 @@ fn templates_of_the_world_render_as_in_transformers() {
         eprintln!("passed over: GAZAL_CHAT_CASES names no file of cases");
         return;
     };
-    let file = read(Path::new(&path));
+    let file = read_json(Path::new(&path));
     let tokens: BTreeMap<String, String> = serde_json::from_value(file["tokens"].clone()).unwrap();
     let templates: BTreeMap<&String, ChatTemplate> = file["templates"]
         .as_object()

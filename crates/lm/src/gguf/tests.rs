@@ -4,22 +4,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::blocks::Type;
 use super::import_gguf;
-use crate::weights::{Precision, Weights};
-use crate::{ChatOptions, Tokenizer};
+use crate::fixtures::{assert_close, json as read};
+use crate::weights::{Precision, Weights, to_host};
+use crate::{ChatOptions, Decoder, TokenBatch, Tokenizer};
 
 fn fixture(name: &str) -> PathBuf {
-    let root = std::env::var("GAZAL_FIXTURES")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures").into());
-    Path::new(&root).join("gguf").join(name)
-}
-
-fn read(path: &Path) -> Value {
-    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+    crate::fixtures::folder("gguf").join(name)
 }
 
 fn unpacked(kind: Type, blocks: &[u8]) -> Vec<f32> {
@@ -110,6 +106,11 @@ fn gguf_fixture_file_becomes_a_folder() {
         let (shape, values) = weights.get(name).unwrap();
         assert_eq!(json!({"shape": shape, "fnv1a": fnv(values)}), *wanted, "{name}");
     }
+    let decoder = Decoder::load(folder.path(), &Device::flex()).unwrap();
+    let prompt: Vec<u32> = serde_json::from_value(expected["prompt"].clone()).unwrap();
+    let logits = to_host(decoder.forward(&TokenBatch::right_padded(&[prompt], 0)));
+    let wanted: Vec<f32> = serde_json::from_value(expected["logits"].clone()).unwrap();
+    assert_close(&logits[logits.len() - wanted.len()..], &wanted, 1e-4, "logits");
     let tokenizer = Tokenizer::load(folder.path()).unwrap();
     for case in expected["texts"].as_array().unwrap() {
         assert_eq!(json!(tokenizer.encode(case["text"].as_str().unwrap()).unwrap()), case["ids"]);

@@ -15,9 +15,7 @@ const ENDOFTEXT: u32 = 317;
 const IM_START: u32 = 318;
 
 fn fixture() -> PathBuf {
-    let root = std::env::var("GAZAL_FIXTURES")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures").into());
-    Path::new(&root).join("models/qwen3")
+    crate::fixtures::folder("models/qwen3")
 }
 
 /// The fixtures' `tokenizer.json` with these files beside it.
