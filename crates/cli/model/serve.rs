@@ -68,7 +68,7 @@ pub(crate) fn serve(app: &App, args: &Args, verb: &ServeArgs, out: &mut Out) -> 
         false => out.line(format!("`{}` at http://{address}/v1; Ctrl-C ends", config.name)),
     }
     let cancel = listen();
-    gazal_serve::serve(model, listener, config, move || cancel.level() != Stop::No).map_err(failed)?;
+    gazal_serve::serve(model, listener, &config, move || cancel.level() != Stop::No).map_err(failed)?;
     Ok(Exit::Done)
 }
 

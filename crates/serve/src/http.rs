@@ -298,7 +298,7 @@ impl Answer {
             })
             .collect();
         let object = if self.form == Form::Chat { "chat.completion" } else { "text_completion" };
-        let mut body = self.envelope(object, choices);
+        let mut body = self.envelope(object, &choices);
         body["usage"] = json!(self.usage);
         Ok(Json(body).into_response())
     }
@@ -313,7 +313,7 @@ impl Answer {
                 .collect(),
             Form::Completion => Vec::new(),
         };
-        let first = (!begun.is_empty()).then(|| self.chunk(begun));
+        let first = (!begun.is_empty()).then(|| self.chunk(&begun));
         let state = Streaming { answer: self, first, include_usage, done: false };
         let events = stream::unfold(state, |mut state| async move {
             let event = state.next().await?;
@@ -322,12 +322,12 @@ impl Answer {
         Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response()
     }
 
-    fn chunk(&self, choices: Vec<Value>) -> Value {
+    fn chunk(&self, choices: &[Value]) -> Value {
         let object = if self.form == Form::Chat { "chat.completion.chunk" } else { "text_completion" };
         self.envelope(object, choices)
     }
 
-    fn envelope(&self, object: &str, choices: Vec<Value>) -> Value {
+    fn envelope(&self, object: &str, choices: &[Value]) -> Value {
         json!({
             "id": self.id, "object": object, "created": self.created, "model": self.door.config.name,
             "choices": choices,
@@ -389,10 +389,10 @@ impl Streaming {
             match self.answer.next().await {
                 // A token within a character tells nothing yet.
                 Ok(Some(told)) if told.text.is_empty() && told.end.is_none() && !self.answer.log_probs => {}
-                Ok(Some(told)) => return Some(event(&self.answer.chunk(vec![self.answer.choice(&told)]))),
+                Ok(Some(told)) => return Some(event(&self.answer.chunk(&[self.answer.choice(&told)]))),
                 Ok(None) if self.include_usage => {
                     self.include_usage = false;
-                    let mut last = self.answer.chunk(Vec::new());
+                    let mut last = self.answer.chunk(&[]);
                     last["usage"] = json!(self.answer.usage);
                     return Some(event(&last));
                 }

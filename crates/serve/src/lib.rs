@@ -50,15 +50,14 @@ pub enum ServeError {
 pub fn serve(
     (decoder, tokenizer): (Decoder, Tokenizer),
     listener: TcpListener,
-    config: ServeConfig,
+    config: &ServeConfig,
     stop: impl Fn() -> bool + Send + 'static,
 ) -> Result<(), ServeError> {
     let (sender, jobs) = mpsc::sync_channel(config.max_queue.max(1));
     let door = http::Door::new(tokenizer.clone(), sender, config.clone());
     let model = engine::Model { decoder, tokenizer };
-    let worker = thread::Builder::new().name("model".into()).spawn(move || {
-        engine::serve(&model, &jobs, config.max_batch.max(1));
-    })?;
+    let max_batch = config.max_batch.max(1);
+    let worker = thread::Builder::new().name("model".into()).spawn(move || engine::serve(&model, &jobs, max_batch))?;
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let served = runtime.block_on(async {

@@ -218,7 +218,7 @@ mod tests {
     const Q: &str = "model.layers.1.self_attn.q_proj";
     const GATE: &str = "model.layers.10.mlp.gate_proj";
 
-    fn config(value: Value) -> AdapterConfig {
+    fn config(value: &Value) -> AdapterConfig {
         let mut whole = json!({"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "gate_proj"]});
         whole.as_object_mut().unwrap().extend(value.as_object().unwrap().clone());
         let config: AdapterConfig = serde_json::from_value(whole).unwrap();
@@ -240,14 +240,14 @@ mod tests {
             (json!({"layers_to_transform": 10}), [false, true]),
             (json!({"layers_to_transform": [0, 1]}), [true, false]),
         ] {
-            let config = config(fields.clone());
+            let config = config(&fields);
             assert_eq!([config.targets(Q), config.targets(GATE)], expected, "{fields}");
         }
     }
 
     #[test]
     fn the_first_pattern_that_ends_a_name_gives_rank_and_alpha() {
-        let config = config(json!({
+        let config = config(&json!({
             "rank_pattern": {"layers.1.self_attn.q_proj": 4, "q_proj": 2, "^model.*gate_proj": 16},
             "alpha_pattern": {"mlp.*": 3},
         }));

@@ -26,7 +26,7 @@ pub fn score(scorer: &Scorer, items: &[Item]) -> Result<Vec<Sample>, StageError>
             ..SamplingParams::default()
         },
         max_new_tokens: params.max_new_tokens,
-        eos: vec![scorer.tokenizer.eos],
+        eos: scorer.tokenizer.eos_ids.clone(),
         pad: scorer.tokenizer.pad,
         num_generations: 1,
     };

@@ -36,7 +36,7 @@ pub fn generate(
     let config = GenerationConfig {
         sampling: SamplingParams { temperature: params.temperature, ..SamplingParams::default() },
         max_new_tokens: params.max_completion_length,
-        eos: vec![tokenizer.eos],
+        eos: tokenizer.eos_ids.clone(),
         pad: tokenizer.pad,
         num_generations: params.num_generations,
     };
