@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use gazal_lm::weights::{Weights, to_host};
 use gazal_lm::{Decoder, TokenBatch, Trainable, load_adapter};
 use serde_json::Value;
@@ -40,6 +40,16 @@ impl Case {
         let rows: Vec<&Sequence> = self.sequences.iter().collect();
         let targets = rows.iter().map(|row| row.targets()).sum();
         loss_and_gradients(&self.decoder, Trainable::Adapters, &rows, targets, 0)
+    }
+
+    /// Puts the adapter in place that three steps of PEFT's training gave.
+    fn take_trained_parameters(&mut self) {
+        let Case { decoder, expected, .. } = self;
+        decoder.visit_adapters(&mut |parameter, mut slot| {
+            let (_, values) = expected.get(&format!("after3.{}", peft_name(parameter))).unwrap();
+            slot.set_flat(Tensor::from_data(values, &Device::flex()));
+        });
+        decoder.refresh_norms();
     }
 }
 
@@ -119,19 +129,14 @@ fn check_parameters(case: &mut Case, first: &Gradients) {
 #[test]
 fn adapter_fixture_merged_weights_and_logits() {
     for name in CASES {
-        // The fixture merges what three steps of training left.
         let mut case = case(name);
-        let mut optimizer = Optimizer::new(OptimConfig { kind: OptimKind::Adamw, ..OptimConfig::default() });
-        for _ in 0..3 {
-            let (_, mut gradients) = case.step_gradients();
-            gradients.clip(1.0);
-            optimizer.step(&mut case.decoder, Trainable::Adapters, &gradients, 1e-2);
-        }
+        // The fixture merges what three steps of training left; its own parameters, so that only merging is compared.
+        case.take_trained_parameters();
         let mut merged = case.decoder.merged();
         let mut checked = 0;
         merged.visit(&mut |parameter, slot| {
             if let Some((_, wanted)) = case.expected.get(&format!("merged.{parameter}")) {
-                assert_close(&to_host(slot.flat()), wanted, 1e-3, parameter);
+                assert_close(&to_host(slot.flat()), wanted, 1e-5, parameter);
                 checked += 1;
             }
         });
@@ -139,7 +144,7 @@ fn adapter_fixture_merged_weights_and_logits() {
         let rows: Vec<&[u32]> = case.sequences.iter().map(|row| row.ids.as_slice()).collect();
         let batch = TokenBatch::right_padded(&rows, 0);
         let logits = to_host(merged.forward(&batch));
-        assert_close(&logits, case.expected.get("merged_logits").unwrap().1, 1e-2, name);
+        assert_close(&logits, case.expected.get("merged_logits").unwrap().1, 1e-4, name);
         assert_close(&logits, &to_host(case.decoder.forward(&batch)), 1e-4, name);
     }
 }
