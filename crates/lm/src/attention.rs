@@ -1,82 +1,13 @@
-//! Grouped-query attention with rotary positions and per-head norms of queries and keys, as Qwen3 has it.
+//! Grouped-query attention with rotary positions; where the configuration has them, with per-head norms of queries
+//! and keys and with a gate on what each head gives.
 
-use burn::tensor::activation::softmax;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Tensor;
+use burn::tensor::activation::{sigmoid, softmax};
 
-use crate::batch::TokenBatch;
+use crate::frame::Frame;
 use crate::linear::Linear;
+use crate::parameter::{Slot, Source};
 use crate::{Config, norm::RmsNorm};
-
-/// What all layers of one forward pass share: rotary angles and the mask.
-pub struct Frame {
-    rows: usize,
-    seq: usize,
-    /// `[1 or rows, seq, 1, head_dim]`.
-    cos: Tensor<4>,
-    sin: Tensor<4>,
-    /// `[1 or rows, 1, groups × seq, keys]`, 0 where a query may look and very negative where not; `None` when
-    /// every query sees every key.
-    bias: Option<Tensor<4>>,
-}
-
-/// Far below any score, and finite so that a row of padding does not become NaN.
-const MASKED: f32 = -1e30;
-
-impl Frame {
-    /// A frame for `batch`, whose first column stands at position `start` of a sequence with `start` cached keys.
-    pub fn new(config: &Config, batch: &TokenBatch, start: usize, device: &Device) -> Frame {
-        let padded = batch.left_pad.iter().any(|&pad| pad > 0);
-        let pads: &[usize] = if padded { &batch.left_pad } else { &[0] };
-        let (cos, sin) = angles(config, pads, start, batch.width, device);
-        let groups = config.num_attention_heads / config.num_key_value_heads;
-        let needs_bias = padded || batch.width > 1;
-        let bias = needs_bias.then(|| bias(pads, start, batch.width, groups, device));
-        Frame { rows: batch.rows, seq: batch.width, cos, sin, bias }
-    }
-
-    /// Rotates `x` `[rows, seq, heads, head_dim]` (half-split, as Hugging Face stores the weights).
-    fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
-        let [_, _, _, dim] = x.dims();
-        let first = x.clone().narrow(3, 0, dim / 2);
-        let second = x.clone().narrow(3, dim / 2, dim / 2);
-        let turned = Tensor::cat(vec![second.neg(), first], 3);
-        x * self.cos.clone() + turned * self.sin.clone()
-    }
-}
-
-/// cos and sin of position × base^(−2j/d), `[pads, width, 1, head_dim]`; position 0 is a row's first real token.
-fn angles(config: &Config, pads: &[usize], start: usize, width: usize, device: &Device) -> (Tensor<4>, Tensor<4>) {
-    let dim = config.head_dim;
-    let frequencies: Vec<f64> = (0..dim / 2).map(|j| config.rope_theta.powf(-2.0 * j as f64 / dim as f64)).collect();
-    let mut cos = Vec::with_capacity(pads.len() * width * dim);
-    let mut sin = Vec::with_capacity(cos.capacity());
-    for pad in pads {
-        for column in start..start + width {
-            let position = column.saturating_sub(*pad) as f64;
-            for j in 0..dim {
-                let angle = position * frequencies[j % (dim / 2)];
-                cos.push(angle.cos() as f32);
-                sin.push(angle.sin() as f32);
-            }
-        }
-    }
-    let shape = [pads.len(), width, 1, dim];
-    (Tensor::from_data(TensorData::new(cos, shape), device), Tensor::from_data(TensorData::new(sin, shape), device))
-}
-
-/// The additive mask: key ≤ query, and no key in a row's left padding.
-fn bias(pads: &[usize], start: usize, width: usize, groups: usize, device: &Device) -> Tensor<4> {
-    let keys = start + width;
-    let mut values = Vec::with_capacity(pads.len() * groups * width * keys);
-    for &pad in pads {
-        for _ in 0..groups {
-            for query in start..keys {
-                values.extend((0..keys).map(|key| if key <= query && key >= pad { 0.0 } else { MASKED }));
-            }
-        }
-    }
-    Tensor::from_data(TensorData::new(values, [pads.len(), 1, groups * width, keys]), device)
-}
 
 /// Keys and values of one layer, `[rows, kv_heads, keys, head_dim]` each.
 #[derive(Clone, Debug)]
@@ -85,52 +16,117 @@ pub struct KeyValues {
     pub values: Tensor<4>,
 }
 
+impl KeyValues {
+    /// After `old`, if there is any.
+    fn appended(self, old: Option<KeyValues>) -> KeyValues {
+        match old {
+            Some(old) => KeyValues {
+                keys: Tensor::cat(vec![old.keys, self.keys], 2),
+                values: Tensor::cat(vec![old.values, self.values], 2),
+            },
+            None => self,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Attention {
+    /// Where `gated`, a head's queries and then its gate, head by head.
     pub q_proj: Linear,
     pub k_proj: Linear,
     pub v_proj: Linear,
     pub o_proj: Linear,
-    pub q_norm: RmsNorm,
-    pub k_norm: RmsNorm,
+    pub q_norm: Option<RmsNorm>,
+    pub k_norm: Option<RmsNorm>,
     pub heads: usize,
     pub kv_heads: usize,
     pub head_dim: usize,
+    /// Whether a head's output passes through the sigmoid of its gate.
+    pub gated: bool,
 }
 
 impl Attention {
+    pub(crate) fn build<E>(config: &Config, source: &mut Source<E>) -> Result<Attention, E> {
+        let (hidden, dim, bias) = (config.hidden_size, config.head_dim, config.qkv_bias);
+        let (heads, kv_heads) = (config.num_attention_heads, config.num_key_value_heads);
+        let gated = config.attn_output_gate;
+        let queries = if gated { 2 * heads * dim } else { heads * dim };
+        let q_proj = source.linear("q_proj", [queries, hidden], bias)?;
+        let k_proj = source.linear("k_proj", [kv_heads * dim, hidden], bias)?;
+        let v_proj = source.linear("v_proj", [kv_heads * dim, hidden], bias)?;
+        let o_proj = source.linear("o_proj", [hidden, heads * dim], config.output_bias)?;
+        let mut norm = |name: &str| match config.qk_norm {
+            true => source.norm(name, dim, config).map(Some),
+            false => Ok(None),
+        };
+        let (q_norm, k_norm) = (norm("q_norm")?, norm("k_norm")?);
+        Ok(Attention { q_proj, k_proj, v_proj, o_proj, q_norm, k_norm, heads, kv_heads, head_dim: dim, gated })
+    }
+
     /// `x` `[rows × seq, hidden]` to the same shape. `cache` is extended by this call's keys and values.
     pub fn forward(&self, x: Tensor<2>, frame: &Frame, cache: Option<&mut Option<KeyValues>>) -> Tensor<2> {
         let (rows, seq, dim) = (frame.rows, frame.seq, self.head_dim);
-        let groups = self.heads / self.kv_heads;
-        let q = self.q_proj.forward(x.clone()).reshape([rows, seq, self.heads, dim]);
+        let (q, gate) = self.queries(x.clone(), frame);
         let k = self.k_proj.forward(x.clone()).reshape([rows, seq, self.kv_heads, dim]);
-        let v = self.v_proj.forward(x).reshape([rows, seq, self.kv_heads, dim]).swap_dims(1, 2);
-        let q = frame.rotate(self.q_norm.forward(q));
-        let k = frame.rotate(self.k_norm.forward(k)).swap_dims(1, 2);
-        let (k, v) = match cache {
-            Some(slot) => extend(slot, k, v),
-            None => (k, v),
-        };
+        let values = self.v_proj.forward(x).reshape([rows, seq, self.kv_heads, dim]).swap_dims(1, 2);
+        let q = frame.rotate(normed(&self.q_norm, q));
+        let keys = frame.rotate(normed(&self.k_norm, k)).swap_dims(1, 2);
+        let mut seen = KeyValues { keys, values };
+        if let Some(slot) = cache {
+            seen = seen.appended(slot.take());
+            *slot = Some(seen.clone());
+        }
+        let mixed = self.mix(q, seen, frame);
+        self.o_proj.forward(match gate {
+            Some(gate) => mixed * sigmoid(gate),
+            None => mixed,
+        })
+    }
+
+    /// Queries `[rows, seq, heads, head_dim]`, and the gate `[rows × seq, heads × head_dim]`.
+    fn queries(&self, x: Tensor<2>, frame: &Frame) -> (Tensor<4>, Option<Tensor<2>>) {
+        let (rows, seq, heads, dim) = (frame.rows, frame.seq, self.heads, self.head_dim);
+        let q = self.q_proj.forward(x);
+        if !self.gated {
+            return (q.reshape([rows, seq, heads, dim]), None);
+        }
+        let both = q.reshape([rows, seq, heads, 2 * dim]);
+        let gate = both.clone().narrow(3, dim, dim).reshape([rows * seq, heads * dim]);
+        (both.narrow(3, 0, dim), Some(gate))
+    }
+
+    /// Queries `[rows, seq, heads, head_dim]` to what they find, `[rows × seq, heads × head_dim]`.
+    fn mix(&self, q: Tensor<4>, seen: KeyValues, frame: &Frame) -> Tensor<2> {
+        let (rows, seq, dim) = (frame.rows, frame.seq, self.head_dim);
+        let groups = self.heads / self.kv_heads;
         // All query heads of a key head stand below one another as rows, so that keys need no copies.
         let q = q.reshape([rows, seq, self.kv_heads, groups, dim]).permute([0, 2, 3, 1, 4]);
         let q = q.reshape([rows, self.kv_heads, groups * seq, dim]).mul_scalar((dim as f64).powf(-0.5));
-        let scores = q.matmul(k.swap_dims(2, 3));
-        let scores = match &frame.bias {
-            Some(bias) => scores + bias.clone(),
-            None => scores,
-        };
-        let mixed = softmax(scores, 3).matmul(v);
+        let scores = frame.mask(q.matmul(seen.keys.swap_dims(2, 3)));
+        let mixed = softmax(scores, 3).matmul(seen.values);
         let mixed = mixed.reshape([rows, self.kv_heads, groups, seq, dim]).permute([0, 3, 1, 2, 4]);
-        self.o_proj.forward(mixed.reshape([rows * seq, self.heads * dim]))
+        mixed.reshape([rows * seq, self.heads * dim])
+    }
+
+    pub(crate) fn projections_mut(&mut self) -> [(&'static str, &mut Linear); 4] {
+        [
+            ("self_attn.q_proj", &mut self.q_proj),
+            ("self_attn.k_proj", &mut self.k_proj),
+            ("self_attn.v_proj", &mut self.v_proj),
+            ("self_attn.o_proj", &mut self.o_proj),
+        ]
+    }
+
+    /// The parameters that are no projections.
+    pub(crate) fn others_mut(&mut self) -> Vec<(&'static str, Slot<'_>)> {
+        let norms = [("self_attn.q_norm.weight", &mut self.q_norm), ("self_attn.k_norm.weight", &mut self.k_norm)];
+        norms.into_iter().filter_map(|(name, norm)| Some((name, Slot::One(&mut norm.as_mut()?.weight)))).collect()
     }
 }
 
-fn extend(slot: &mut Option<KeyValues>, k: Tensor<4>, v: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
-    let (keys, values) = match slot.take() {
-        Some(old) => (Tensor::cat(vec![old.keys, k], 2), Tensor::cat(vec![old.values, v], 2)),
-        None => (k, v),
-    };
-    *slot = Some(KeyValues { keys: keys.clone(), values: values.clone() });
-    (keys, values)
+fn normed(norm: &Option<RmsNorm>, x: Tensor<4>) -> Tensor<4> {
+    match norm {
+        Some(norm) => norm.forward(x),
+        None => x,
+    }
 }

@@ -1,153 +1,33 @@
-//! The Qwen3 decoder: embeddings, layers of attention and SwiGLU, a final norm, the head.
+//! A decoder: embeddings, layers, a final norm, the head. What its layers have follows from its [`Config`].
 //!
 //! Tensors are plain values on a device; [`Decoder::tracked`] gives the same decoder with an autodiff graph above
 //! the parameters that are to be trained. Activations stay two-dimensional, `[rows × seq, hidden]`.
 
 use std::path::Path;
 
-use burn::tensor::activation::{log_softmax, silu};
+use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor};
 
-use crate::attention::{Attention, Frame, KeyValues};
 use crate::batch::TokenBatch;
-use crate::linear::Linear;
+use crate::cache::Cache;
+use crate::frame::Frame;
+use crate::layer::Layer;
 use crate::norm::RmsNorm;
+use crate::parameter::{Give, Slot, Source, Trainable};
 use crate::weights::{self, Weights};
 use crate::{Config, LmError};
 
-/// SwiGLU: `down(silu(gate(x)) ⊙ up(x))`.
-#[derive(Clone, Debug)]
-pub struct Mlp {
-    pub gate_proj: Linear,
-    pub up_proj: Linear,
-    pub down_proj: Linear,
+/// What the names of a checkpoint's tensors begin with; where there are several towers, those of the text tower.
+const PREFIXES: [&str; 2] = ["model", "model.language_model"];
+
+/// Parts of a checkpoint that are no part of a text decoder: heads that predict several tokens, a vision tower, and
+/// the rotary frequencies of old files.
+fn is_left_out(config: &Config, name: &str) -> bool {
+    let elsewhere = ["mtp.", "model.visual."].iter().any(|prefix| name.starts_with(prefix));
+    elsewhere || name.ends_with(".rotary_emb.inv_freq") || (config.tie_word_embeddings && name == HEAD)
 }
 
-impl Mlp {
-    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        self.down_proj.forward(silu(self.gate_proj.forward(x.clone())) * self.up_proj.forward(x))
-    }
-}
-
-#[derive(Clone, Debug)]
-pub struct Layer {
-    pub input_layernorm: RmsNorm,
-    pub self_attn: Attention,
-    pub post_attention_layernorm: RmsNorm,
-    pub mlp: Mlp,
-}
-
-impl Layer {
-    fn forward(&self, x: Tensor<2>, frame: &Frame, cache: Option<&mut Option<KeyValues>>) -> Tensor<2> {
-        let x = x.clone() + self.self_attn.forward(self.input_layernorm.forward(x), frame, cache);
-        x.clone() + self.mlp.forward(self.post_attention_layernorm.forward(x))
-    }
-
-    /// The seven projections with the names that PEFT gives them.
-    pub fn projections_mut(&mut self) -> [(&'static str, &mut Linear); 7] {
-        let Layer { self_attn: attention, mlp, .. } = self;
-        [
-            ("self_attn.q_proj", &mut attention.q_proj),
-            ("self_attn.k_proj", &mut attention.k_proj),
-            ("self_attn.v_proj", &mut attention.v_proj),
-            ("self_attn.o_proj", &mut attention.o_proj),
-            ("mlp.gate_proj", &mut mlp.gate_proj),
-            ("mlp.up_proj", &mut mlp.up_proj),
-            ("mlp.down_proj", &mut mlp.down_proj),
-        ]
-    }
-}
-
-/// A parameter with its rank.
-pub enum Slot<'a> {
-    One(&'a mut Tensor<1>),
-    Two(&'a mut Tensor<2>),
-}
-
-impl Slot<'_> {
-    pub fn shape(&self) -> Vec<usize> {
-        match self {
-            Slot::One(tensor) => tensor.dims().to_vec(),
-            Slot::Two(tensor) => tensor.dims().to_vec(),
-        }
-    }
-
-    /// The parameter as a vector.
-    pub fn flat(&self) -> Tensor<1> {
-        match self {
-            Slot::One(tensor) => (**tensor).clone(),
-            Slot::Two(tensor) => {
-                let [rows, columns] = tensor.dims();
-                (**tensor).clone().reshape([rows * columns])
-            }
-        }
-    }
-
-    /// Replaces the parameter by a vector of as many elements.
-    pub fn set_flat(&mut self, values: Tensor<1>) {
-        match self {
-            Slot::One(tensor) => **tensor = values,
-            Slot::Two(tensor) => **tensor = values.reshape(tensor.dims()),
-        }
-    }
-
-    /// The gradient of the parameter as a vector.
-    pub fn gradient(&self, gradients: &burn::tensor::Gradients) -> Option<Tensor<1>> {
-        match self {
-            Slot::One(tensor) => tensor.grad(gradients),
-            Slot::Two(tensor) => {
-                let [rows, columns] = tensor.dims();
-                Some(tensor.grad(gradients)?.reshape([rows * columns]))
-            }
-        }
-    }
-
-    fn track(&mut self, gradient: bool) {
-        match self {
-            Slot::One(tensor) => **tensor = tracked(tensor, gradient),
-            Slot::Two(tensor) => **tensor = tracked(tensor, gradient),
-        }
-    }
-}
-
-fn tracked<const D: usize>(tensor: &Tensor<D>, gradient: bool) -> Tensor<D> {
-    let tensor = tensor.clone().inner().autodiff();
-    if gradient { tensor.require_grad() } else { tensor }
-}
-
-/// Which parameters train.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trainable {
-    /// Every parameter of the base model.
-    Base,
-    /// The adapters' parameters; the base is frozen.
-    Adapters,
-}
-
-/// Keys and values of all layers for sequences that are being generated.
-#[derive(Clone, Debug)]
-pub struct Cache {
-    layers: Vec<Option<KeyValues>>,
-    /// Columns so far, padding included.
-    pub width: usize,
-    pub left_pad: Vec<usize>,
-}
-
-impl Cache {
-    pub fn new(layers: usize) -> Cache {
-        Cache { layers: vec![None; layers], width: 0, left_pad: Vec::new() }
-    }
-
-    /// Keeps `rows` in that order; a row may appear several times (the completions of one prompt).
-    pub fn select(&mut self, rows: &[usize], device: &Device) {
-        let index = crate::batch::indices(rows.iter().copied(), device);
-        for layer in self.layers.iter_mut().flatten() {
-            layer.keys = layer.keys.clone().select(0, index.clone());
-            layer.values = layer.values.clone().select(0, index.clone());
-        }
-        self.left_pad = rows.iter().map(|&row| self.left_pad[row]).collect();
-    }
-}
+const HEAD: &str = "lm_head.weight";
 
 #[derive(Clone, Debug)]
 pub struct Decoder {
@@ -157,10 +37,12 @@ pub struct Decoder {
     pub norm: RmsNorm,
     /// Absent when it is tied to the embeddings.
     pub lm_head: Option<Tensor<2>>,
+    /// One of [`PREFIXES`].
+    prefix: &'static str,
 }
 
 impl Decoder {
-    /// Builds a decoder from tensors by their checkpoint names and shapes.
+    /// Builds a decoder from tensors by their checkpoint names and shapes; each is given as a vector.
     ///
     /// # Errors
     /// Whatever `tensors` returns.
@@ -168,55 +50,21 @@ impl Decoder {
         config: Config,
         mut tensors: impl FnMut(&str, &[usize]) -> Result<Tensor<1>, E>,
     ) -> Result<Decoder, E> {
-        let (hidden, heads, kv, dim) =
-            (config.hidden_size, config.num_attention_heads, config.num_key_value_heads, config.head_dim);
-        let mut one = |name: &str, size: usize| tensors(name, &[size]);
-        let epsilon = config.rms_norm_eps;
-        let norm = RmsNorm { weight: one("model.norm.weight", hidden)?, epsilon };
-        let mut two = |name: String, shape: [usize; 2]| Ok::<_, E>(tensors(&name, &shape)?.reshape(shape));
-        let embed_tokens = two("model.embed_tokens.weight".into(), [config.vocab_size, hidden])?;
+        Decoder::build_below(PREFIXES[0], config, &mut tensors)
+    }
+
+    fn build_below<E>(prefix: &'static str, config: Config, tensors: Give<E>) -> Result<Decoder, E> {
+        let size = [config.vocab_size, config.hidden_size];
         let lm_head = match config.tie_word_embeddings {
             true => None,
-            false => Some(two("lm_head.weight".into(), [config.vocab_size, hidden])?),
+            false => Some(tensors(HEAD, &size)?.reshape(size)),
         };
-        let mut layers = Vec::with_capacity(config.num_hidden_layers);
-        for index in 0..config.num_hidden_layers {
-            let prefix = format!("model.layers.{index}");
-            let mut linear = |name: &str, output: usize, input: usize| {
-                let shape = [output, input];
-                Ok(Linear::new(tensors(&format!("{prefix}.{name}.weight"), &shape)?.reshape(shape)))
-            };
-            let (q_proj, k_proj) =
-                (linear("self_attn.q_proj", heads * dim, hidden)?, linear("self_attn.k_proj", kv * dim, hidden)?);
-            let (v_proj, o_proj) =
-                (linear("self_attn.v_proj", kv * dim, hidden)?, linear("self_attn.o_proj", hidden, heads * dim)?);
-            let mlp = Mlp {
-                gate_proj: linear("mlp.gate_proj", config.intermediate_size, hidden)?,
-                up_proj: linear("mlp.up_proj", config.intermediate_size, hidden)?,
-                down_proj: linear("mlp.down_proj", hidden, config.intermediate_size)?,
-            };
-            let mut norm = |name: &str, size: usize| {
-                Ok(RmsNorm { weight: tensors(&format!("{prefix}.{name}.weight"), &[size])?, epsilon })
-            };
-            let (q_norm, k_norm) = (norm("self_attn.q_norm", dim)?, norm("self_attn.k_norm", dim)?);
-            layers.push(Layer {
-                input_layernorm: norm("input_layernorm", hidden)?,
-                post_attention_layernorm: norm("post_attention_layernorm", hidden)?,
-                self_attn: Attention {
-                    q_proj,
-                    k_proj,
-                    v_proj,
-                    o_proj,
-                    q_norm,
-                    k_norm,
-                    heads,
-                    kv_heads: kv,
-                    head_dim: dim,
-                },
-                mlp,
-            });
-        }
-        Ok(Decoder { config, embed_tokens, layers, norm, lm_head })
+        let mut source = Source { prefix: prefix.into(), tensors };
+        let embed_tokens = source.take("embed_tokens.weight", size)?;
+        let norm = source.norm("norm", config.hidden_size, &config)?;
+        let layer = |(index, kind)| Layer::build(&config, kind, &mut source.part(&format!("layers.{index}")));
+        let layers = config.layer_types.iter().copied().enumerate().map(layer).collect::<Result<_, _>>()?;
+        Ok(Decoder { config, embed_tokens, layers, norm, lm_head, prefix })
     }
 
     /// Loads a Hugging Face folder.
@@ -226,13 +74,17 @@ impl Decoder {
     pub fn load(folder: &Path, device: &Device) -> Result<Decoder, LmError> {
         let config = Config::load(folder)?;
         let mut weights = Weights::load_model(folder)?;
-        let decoder = Decoder::build(config, |name, shape| match *shape {
+        let inner = weights.names().any(|name| name.starts_with("model.language_model."));
+        let decoder = Decoder::build_below(PREFIXES[usize::from(inner)], config, &mut |name, shape| match *shape {
             [size] => weights.take(name, [size], device),
             [rows, columns] => Ok(weights.take(name, [rows, columns], device)?.reshape([rows * columns])),
+            [a, b, c] => Ok(weights.take(name, [a, b, c], device)?.reshape([a * b * c])),
             _ => Err(LmError::tensor(folder, name, "has an unexpected rank")),
         })?;
-        weights.finish()?;
-        Ok(decoder)
+        match weights.names().find(|name| !is_left_out(&decoder.config, name)) {
+            Some(name) => Err(LmError::tensor(folder, name, "is not part of this architecture")),
+            None => Ok(decoder),
+        }
     }
 
     /// Writes `config.json` and `model.safetensors` (float32).
@@ -254,30 +106,19 @@ impl Decoder {
 
     /// Calls `f` with every parameter of the base model by its checkpoint name, always in the same order.
     pub fn visit(&mut self, f: &mut dyn FnMut(&str, Slot)) {
-        f("model.embed_tokens.weight", Slot::Two(&mut self.embed_tokens));
+        let prefix = self.prefix;
+        f(&format!("{prefix}.embed_tokens.weight"), Slot::Two(&mut self.embed_tokens));
         for (index, layer) in self.layers.iter_mut().enumerate() {
-            let prefix = format!("model.layers.{index}");
-            for (name, linear) in layer.projections_mut() {
-                f(&format!("{prefix}.{name}.weight"), Slot::Two(&mut linear.weight));
-            }
-            let Layer { input_layernorm, self_attn, post_attention_layernorm, .. } = layer;
-            let norms = [
-                ("input_layernorm", input_layernorm),
-                ("post_attention_layernorm", post_attention_layernorm),
-                ("self_attn.q_norm", &mut self_attn.q_norm),
-                ("self_attn.k_norm", &mut self_attn.k_norm),
-            ];
-            for (name, norm) in norms {
-                f(&format!("{prefix}.{name}.weight"), Slot::One(&mut norm.weight));
-            }
+            layer.visit(&format!("{prefix}.layers.{index}"), f);
         }
-        f("model.norm.weight", Slot::One(&mut self.norm.weight));
+        f(&format!("{prefix}.norm.weight"), Slot::One(&mut self.norm.weight));
         if let Some(head) = &mut self.lm_head {
-            f("lm_head.weight", Slot::Two(head));
+            f(HEAD, Slot::Two(head));
         }
     }
 
-    /// Calls `f` with every adapter parameter by the name that PEFT saves it under.
+    /// Calls `f` with every adapter parameter by the name that PEFT saves it under, which is that of the text tower
+    /// alone.
     pub fn visit_adapters(&mut self, f: &mut dyn FnMut(&str, Slot)) {
         for (index, layer) in self.layers.iter_mut().enumerate() {
             for (name, linear) in layer.projections_mut() {
@@ -324,7 +165,7 @@ impl Decoder {
         let mut decoder = self.clone();
         for layer in &mut decoder.layers {
             for (_, linear) in layer.projections_mut() {
-                *linear = Linear::new(linear.merge());
+                *linear = linear.merged();
             }
         }
         decoder

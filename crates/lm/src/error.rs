@@ -9,6 +9,9 @@ pub enum LmError {
     File { path: PathBuf, message: String },
     #[error("{path}: tensor `{tensor}` {message}")]
     Tensor { path: PathBuf, tensor: String, message: String },
+    /// A configuration that comes from no file.
+    #[error("model configuration: {0}")]
+    Config(String),
     #[error("{0}")]
     Device(String),
     #[error("{0}")]

@@ -10,18 +10,18 @@ use crate::weights::{Weights, to_host};
 use crate::{Decoder, GenerationConfig, SamplingParams, TokenBatch, Tokenizer, Trainable, generate, load_adapter};
 
 /// `GAZAL_FIXTURES`, or the copy in the repository.
-fn folder(name: &str) -> PathBuf {
+pub(crate) fn folder(name: &str) -> PathBuf {
     let root = std::env::var("GAZAL_FIXTURES")
         .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures").into());
     Path::new(&root).join(name)
 }
 
-fn json(path: &Path) -> Value {
+pub(crate) fn json(path: &Path) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
 /// |a − b| ≤ atol + rtol·max|b|.
-fn assert_close(found: &[f32], expected: &[f32], rtol: f32, what: &str) {
+pub(crate) fn assert_close(found: &[f32], expected: &[f32], rtol: f32, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}: another number of values");
     let largest = expected.iter().fold(0.0_f32, |max, value| max.max(value.abs()));
     let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -32,29 +32,37 @@ fn rows(ids: &[f32], width: usize) -> Vec<Vec<u32>> {
     ids.chunks(width).map(|row| row.iter().map(|&id| id as u32).collect()).collect()
 }
 
-fn input_ids(expected: &Weights) -> Vec<Vec<u32>> {
+pub(crate) fn input_ids(expected: &Weights) -> Vec<Vec<u32>> {
     let (shape, ids) = expected.get("input_ids").unwrap();
     rows(ids, shape[1])
 }
 
-const MODELS: [&str; 2] = ["qwen3", "qwen3-tied"];
+/// Calls `check` with the name and folder of every model, of which there is at least one of each family.
+pub(crate) fn each_model(mut check: impl FnMut(&str, &Path)) {
+    let models = folder("models");
+    let mut names: Vec<String> =
+        std::fs::read_dir(&models).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    for family in ["llama", "qwen2", "qwen3", "qwen3-tied", "qwen3_5"] {
+        assert!(names.iter().any(|name| name == family), "{} has no {family}", models.display());
+    }
+    names.iter().for_each(|name| check(name, &models.join(name)));
+}
 
 #[test]
 fn model_fixture_logits() {
-    for name in MODELS {
-        let case = folder("models").join(name);
-        let decoder = Decoder::load(&case, &Device::flex()).unwrap();
+    each_model(|name, case| {
+        let decoder = Decoder::load(case, &Device::flex()).unwrap();
         let expected = Weights::load(&case.join("expected.safetensors")).unwrap();
         let batch = TokenBatch::right_padded(&input_ids(&expected), 0);
         assert_close(&to_host(decoder.forward(&batch)), expected.get("logits").unwrap().1, 1e-4, name);
-    }
+    });
 }
 
 #[test]
 fn model_fixture_left_padded_logits_at_real_positions() {
-    for name in MODELS {
-        let case = folder("models").join(name);
-        let decoder = Decoder::load(&case, &Device::flex()).unwrap();
+    each_model(|name, case| {
+        let decoder = Decoder::load(case, &Device::flex()).unwrap();
         let expected = Weights::load(&case.join("expected.safetensors")).unwrap();
         let ids = input_ids(&expected);
         let mask = rows(expected.get("attention_mask").unwrap().1, ids[0].len());
@@ -69,14 +77,13 @@ fn model_fixture_left_padded_logits_at_real_positions() {
             let range = (row * batch.width + batch.left_pad[row]) * vocab..(row + 1) * batch.width * vocab;
             assert_close(&logits[range.clone()], &wanted[range], 1e-4, name);
         }
-    }
+    });
 }
 
 #[test]
 fn model_fixture_loss_and_gradient_norms() {
-    for name in MODELS {
-        let case = folder("models").join(name);
-        let mut decoder = Decoder::load(&case, &Device::flex()).unwrap().tracked(Trainable::Base);
+    each_model(|name, case| {
+        let mut decoder = Decoder::load(case, &Device::flex()).unwrap().tracked(Trainable::Base);
         let expected = Weights::load(&case.join("expected.safetensors")).unwrap();
         let numbers = json(&case.join("expected.json"));
         let ids = input_ids(&expected);
@@ -102,14 +109,13 @@ fn model_fixture_loss_and_gradient_norms() {
             checked += 1;
         });
         assert_eq!(checked, numbers["grad_norms"].as_object().unwrap().len(), "{name}");
-    }
+    });
 }
 
 #[test]
 fn model_fixture_greedy_ids() {
-    for name in MODELS {
-        let case = folder("models").join(name);
-        let decoder = Decoder::load(&case, &Device::flex()).unwrap();
+    each_model(|name, case| {
+        let decoder = Decoder::load(case, &Device::flex()).unwrap();
         let expected = Weights::load(&case.join("expected.safetensors")).unwrap();
         let greedy = json(&case.join("expected.json"))["greedy_ids"].clone();
         let greedy: Vec<u32> = serde_json::from_value(greedy).unwrap();
@@ -123,22 +129,21 @@ fn model_fixture_greedy_ids() {
         };
         let generated = generate(&decoder, &[prompt], &config, &|_, _| 0.0);
         assert_eq!(generated[0].ids, greedy[12..], "{name}");
-    }
+    });
 }
 
 #[test]
 fn tokenizer_fixture_ids() {
     let mut cases = 0;
-    for name in MODELS {
-        let case = folder("models").join(name);
-        let tokenizer = Tokenizer::load(&case).unwrap();
+    each_model(|_, case| {
+        let tokenizer = Tokenizer::load(case).unwrap();
         for text_case in json(&case.join("expected.json"))["text_cases"].as_array().unwrap() {
             let wanted: Vec<u32> = serde_json::from_value(text_case["ids"].clone()).unwrap();
             assert_eq!(tokenizer.encode(text_case["text"].as_str().unwrap()).unwrap(), wanted);
             cases += 1;
         }
-    }
-    assert!(cases >= 10, "only {cases} cases");
+    });
+    assert!(cases >= 25, "only {cases} cases");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //! that ends leaves the batch.
 
 use crate::batch::TokenBatch;
-use crate::decoder::{Cache, Decoder};
+use crate::cache::Cache;
+use crate::decoder::Decoder;
 use crate::sample::SamplingParams;
 use crate::weights::to_host;
 

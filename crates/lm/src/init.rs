@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use crate::{Config, Decoder};
+use crate::{Config, Decoder, LayerType, LmError};
 
 /// How a decoder begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,32 +17,49 @@ pub enum Initialization {
 }
 
 /// A new decoder. `uniform(name, i)` gives the i-th random number in `[0, 1)` of a tensor.
+///
+/// # Errors
+/// [`LmError::Config`] when induction heads do not fit into the first two layers.
 pub fn init(
     config: &Config,
     initialization: Initialization,
     device: &Device,
     uniform: &dyn Fn(&str, u64) -> f64,
-) -> Decoder {
-    let circuit = (initialization == Initialization::Induction).then(|| Circuit::new(config, uniform));
+) -> Result<Decoder, LmError> {
+    let circuit = match initialization {
+        Initialization::Normal => None,
+        Initialization::Induction => Some(Circuit::new(config, uniform)?),
+    };
     let deviation = if circuit.is_some() { 0.03 } else { 0.02 };
-    let residual = (2.0 * config.num_hidden_layers as f64).sqrt().recip();
+    let layers = config.layer_types.len() as f64;
+    let residual = (2.0 * layers).sqrt().recip();
     let tensor = |name: &str, shape: &[usize]| {
         let count: usize = shape.iter().product();
-        let writes = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
+        let writes = ["o_proj.weight", "out_proj.weight", "down_proj.weight"].iter().any(|end| name.ends_with(end));
         let deviation = if writes { deviation * residual } else { deviation };
         let mut values: Vec<f64> = match shape.len() {
-            1 => vec![1.0; count],
+            1 => (0..count as u64).map(|i| vector_value(config, name, uniform(name, i))).collect(),
             _ => (0..count as u64).map(|i| normal(uniform, name, i) * deviation).collect(),
         };
         if let Some(circuit) = &circuit {
             circuit.place(name, &mut values);
         }
         let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
-        Ok::<_, std::convert::Infallible>(Tensor::from_data(TensorData::new(values, [count]), device))
+        Ok(Tensor::from_data(TensorData::new(values, [count]), device))
     };
-    match Decoder::build(config.clone(), tensor) {
-        Ok(decoder) => decoder,
-        Err(never) => match never {},
+    Decoder::build(config.clone(), tensor)
+}
+
+/// Where a value of a vector begins: norms that change nothing, no bias, and DeltaNet heads that forget at speeds
+/// between 0.01 and 16, as transformers has it. `random` is between 0 and 1.
+fn vector_value(config: &Config, name: &str, random: f64) -> f64 {
+    let stores_itself = name.ends_with("linear_attn.norm.weight") || name.ends_with("dt_bias");
+    if name.ends_with("A_log") {
+        (0.01 + random * (16.0 - 0.01)).ln()
+    } else if name.ends_with(".bias") || (config.zero_centred_norms && !stores_itself) {
+        0.0
+    } else {
+        1.0
     }
 }
 
@@ -81,7 +98,16 @@ impl Circuit {
     const SHARP: f64 = 2.0;
     const NOISE: f64 = 0.05;
 
-    fn new(config: &Config, uniform: &dyn Fn(&str, u64) -> f64) -> Circuit {
+    /// Only layers of plain attention with norms of queries and keys, and heads of which all dimensions turn, are
+    /// laid out as these heads want them.
+    fn new(config: &Config, uniform: &dyn Fn(&str, u64) -> f64) -> Result<Circuit, LmError> {
+        let first = config.layer_types.iter().take(2);
+        let attention = first.filter(|layer| **layer == LayerType::FullAttention).count() == 2;
+        let plain = config.qk_norm && !config.zero_centred_norms && !config.attn_output_gate;
+        if !attention || !plain || config.rope.dim != config.head_dim {
+            let message = "induction heads need two layers of plain attention with norms of queries and keys";
+            return Err(LmError::Config(message.into()));
+        }
         let (hidden, dim) = (config.hidden_size, config.head_dim);
         let numbers = |name: &str, rows: usize| -> Rows {
             let at = |row: usize, column: usize| normal(uniform, name, (row * hidden + column) as u64);
@@ -100,7 +126,7 @@ impl Circuit {
         let second = if copied.len() >= 2 * dim { copied.split_off(dim) } else { copied.clone() };
         copied.truncate(dim);
         let noise = numbers("noise", dim * config.num_attention_heads).concat();
-        Circuit {
+        Ok(Circuit {
             config: config.clone(),
             common,
             pairs,
@@ -108,7 +134,7 @@ impl Circuit {
             back: [one, two],
             copied: [copied, second],
             noise,
-        }
+        })
     }
 
     /// Overwrites what of a tensor belongs to the circuit.
@@ -206,7 +232,7 @@ impl Circuit {
         let mut rows = vec![vec![0.0; self.config.hidden_size]; dim];
         for pair in 0..dim / 8 {
             let weight = (-(pair as f64) / 3.0).exp();
-            let angle = -(back as f64) * self.config.rope_theta.powf(-2.0 * pair as f64 / dim as f64);
+            let angle = -(back as f64) * self.config.rope.theta.powf(-2.0 * pair as f64 / dim as f64);
             rows[pair] = row(weight * (angle.cos() - angle.sin()));
             rows[dim / 2 + pair] = row(weight * (angle.cos() + angle.sin()));
         }
@@ -241,26 +267,31 @@ fn normal(uniform: &dyn Fn(&str, u64) -> f64, name: &str, index: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::TokenBatch;
     use crate::weights::to_host;
 
-    fn config() -> Config {
-        Config {
-            vocab_size: 200,
-            hidden_size: 96,
-            intermediate_size: 64,
-            num_hidden_layers: 2,
-            num_attention_heads: 4,
-            num_key_value_heads: 2,
-            head_dim: 32,
-            max_position_embeddings: 128,
-            rms_norm_eps: 1e-6,
-            rope_theta: 1_000_000.0,
-            tie_word_embeddings: true,
-            eos_token_id: None,
-            pad_token_id: None,
-        }
+    fn config(model_type: &str) -> Config {
+        let value = serde_json::json!({
+            "model_type": model_type,
+            "vocab_size": 200,
+            "hidden_size": 96,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 32,
+            "max_position_embeddings": 128,
+            "rms_norm_eps": 1e-6,
+            "rope_theta": 1_000_000.0,
+            "tie_word_embeddings": true,
+            "linear_num_key_heads": 2,
+            "linear_num_value_heads": 4,
+            "linear_key_head_dim": 16,
+            "linear_value_head_dim": 16,
+        });
+        Config::from_json(value).unwrap()
     }
 
     /// SplitMix64, another start for each name.
@@ -275,7 +306,7 @@ mod tests {
     /// Mean log-probability of 24 tokens that come a second time.
     fn second_time(initialization: Initialization) -> f64 {
         let device = Device::flex();
-        let decoder = init(&config(), initialization, &device, &uniform);
+        let decoder = init(&config("qwen3"), initialization, &device, &uniform).unwrap();
         let tokens: Vec<u32> = (0..24).map(|i| (i * 67 + 5) % 200).collect();
         let twice = [tokens.clone(), tokens.clone()].concat();
         let batch = TokenBatch::right_padded(&[twice], 0);
@@ -294,7 +325,7 @@ mod tests {
 
     #[test]
     fn no_weight_is_dead() {
-        let mut decoder = init(&config(), Initialization::Induction, &Device::flex(), &uniform);
+        let mut decoder = init(&config("qwen3"), Initialization::Induction, &Device::flex(), &uniform).unwrap();
         decoder.visit(&mut |name, slot| {
             let shape = slot.shape();
             let values = to_host(slot.flat());
@@ -302,5 +333,29 @@ mod tests {
             let zero = values.chunks(width).any(|row| row.iter().all(|value| *value == 0.0));
             assert!(!zero, "{name} has a row of zeros, which DoRA cannot scale");
         });
+    }
+
+    #[test]
+    fn every_family_begins_near_chance() {
+        for model_type in ["llama", "qwen2", "qwen3", "qwen3_5_text"] {
+            let decoder = init(&config(model_type), Initialization::Normal, &Device::flex(), &uniform).unwrap();
+            let batch = TokenBatch::right_padded(&[(0..20).collect::<Vec<u32>>()], 0);
+            let positions: Vec<usize> = (0..19).collect();
+            let targets: Vec<u32> = (1..20).collect();
+            for log_prob in to_host(decoder.log_probs(&batch, &positions, &targets, 1.0)) {
+                assert!(
+                    (f64::from(log_prob) + 200_f64.ln()).abs() < 1.0,
+                    "{model_type}: {log_prob} is not near chance"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn induction_heads_are_refused_where_they_do_not_fit() {
+        for model_type in ["llama", "qwen2", "qwen3_5_text"] {
+            let refused = init(&config(model_type), Initialization::Induction, &Device::flex(), &uniform);
+            assert!(refused.unwrap_err().to_string().contains("plain attention"), "{model_type}");
+        }
     }
 }

@@ -1,8 +1,9 @@
-//! A linear layer without bias, with an optional LoRA or DoRA adapter beside its frozen weight.
+//! A linear layer, with an optional LoRA or DoRA adapter beside its frozen weight.
 //!
 //! LoRA (arXiv:2106.09685): `y = xWᵀ + s·(xAᵀ)Bᵀ`, `s = α/r`, or `α/√r` for rsLoRA (arXiv:2312.03732).
 //! DoRA (arXiv:2402.09353 §4): `y = (m/n) ⊙ (xWᵀ + s·(xAᵀ)Bᵀ)` with `n = ‖W + sBA‖` per output row, detached.
-//! The adapter works on activations: the full `W + sBA` is built only by [`Linear::merge`].
+//! A bias is added last: adapters know nothing of it. The adapter works on activations: the full `W + sBA` is built
+//! only by [`Linear::merged`].
 
 use burn::tensor::Tensor;
 
@@ -30,16 +31,22 @@ impl Adapter {
 #[derive(Clone, Debug)]
 pub struct Linear {
     pub weight: Tensor<2>,
+    /// `[out]`.
+    pub bias: Option<Tensor<1>>,
     pub adapter: Option<Adapter>,
 }
 
 impl Linear {
-    pub fn new(weight: Tensor<2>) -> Linear {
-        Linear { weight, adapter: None }
-    }
-
     /// `x` `[rows, in]` to `[rows, out]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let y = self.product(x);
+        match &self.bias {
+            Some(bias) => y + bias.clone().unsqueeze_dim::<2>(0),
+            None => y,
+        }
+    }
+
+    fn product(&self, x: Tensor<2>) -> Tensor<2> {
         let Some(adapter) = &self.adapter else {
             return x.matmul(self.weight.clone().transpose());
         };
@@ -85,8 +92,12 @@ impl Linear {
         (base + cross.mul_scalar(2.0 * scale) + square.mul_scalar(scale * scale)).clamp_min(0.0).sqrt()
     }
 
-    /// The weight with the adapter folded in, in float32: `(m/n) ⊙ (W + sBA)`.
-    pub fn merge(&self) -> Tensor<2> {
+    /// This layer with the adapter folded into the weight, in float32: `(m/n) ⊙ (W + sBA)`.
+    pub fn merged(&self) -> Linear {
+        Linear { weight: self.merged_weight(), bias: self.bias.clone(), adapter: None }
+    }
+
+    fn merged_weight(&self) -> Tensor<2> {
         let Some(adapter) = &self.adapter else { return self.weight.clone() };
         let update = adapter.b.clone().matmul(adapter.a.clone()).mul_scalar(adapter.scale);
         let merged = self.weight.clone() + update;

@@ -42,6 +42,9 @@ pub fn save_total_limit() -> usize {
 
 const PROJECTIONS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
 
+/// Those of layers with linear attention, which some models have beside the ones with attention.
+const LINEAR_ATTENTION: [&str; 5] = ["in_proj_qkv", "in_proj_z", "in_proj_b", "in_proj_a", "out_proj"];
+
 pub fn all_projections() -> Vec<String> {
     PROJECTIONS.map(String::from).to_vec()
 }
@@ -52,9 +55,10 @@ pub fn unknown_projections(field: &str, names: &[String]) -> Vec<Problem> {
     if names.is_empty() {
         problems.push(Problem::new(field, "must name at least one projection"));
     }
-    for name in names.iter().filter(|name| !PROJECTIONS.contains(&name.as_str())) {
+    let known = [PROJECTIONS.as_slice(), &LINEAR_ATTENTION].concat();
+    for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
         let problem = Problem::new(field, format!("`{name}` is no projection"));
-        problems.push(problem.with_help(format!("use some of {}", PROJECTIONS.join(", "))));
+        problems.push(problem.with_help(format!("use some of {}", known.join(", "))));
     }
     problems
 }

@@ -5,6 +5,7 @@ use gazal_lm::{Config, Initialization, Tokenizer, Trainable, init};
 use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, OutPort, PortType, Problem, StageError, Traits};
 use gazal_train::{OptimConfig, OptimKind, Schedule, SchedulerType, Sequence};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::rows::{Text, read_split};
 use crate::supervised::{self, SamplingStrategy, Settings, check_positive};
@@ -116,7 +117,8 @@ impl Kind for Pretrain {
         let blocks = pack(&tokenizer, &rows, params.max_length)?;
 
         let numbers = device::tensor_numbers(context.seed, "initial weights");
-        let mut decoder = init(&params.config(&tokenizer), params.initialization, &device, &numbers);
+        let config = params.config(&tokenizer)?;
+        let mut decoder = init(&config, params.initialization, &device, &numbers).map_err(StageError::failed)?;
         let settings = params.settings(&tokenizer);
         let progress = supervised::fit(context, &mut decoder, &blocks, &[], &settings)?;
 
@@ -128,22 +130,29 @@ impl Kind for Pretrain {
 }
 
 impl Params {
-    fn config(&self, tokenizer: &Tokenizer) -> Config {
-        Config {
-            vocab_size: tokenizer.vocab_size(),
-            hidden_size: self.hidden_size,
-            intermediate_size: self.intermediate_size,
-            num_hidden_layers: self.num_hidden_layers,
-            num_attention_heads: self.num_attention_heads,
-            num_key_value_heads: self.num_key_value_heads,
-            head_dim: self.head_dim,
-            max_position_embeddings: self.max_position_embeddings,
-            rms_norm_eps: 1e-6,
-            rope_theta: 1_000_000.0,
-            tie_word_embeddings: true,
-            eos_token_id: Some(tokenizer.eos),
-            pad_token_id: Some(tokenizer.pad),
-        }
+    fn config(&self, tokenizer: &Tokenizer) -> Result<Config, StageError> {
+        let file = json!({
+            "architectures": ["Qwen3ForCausalLM"],
+            "model_type": "qwen3",
+            "attention_bias": false,
+            "attention_dropout": 0.0,
+            "hidden_act": "silu",
+            "torch_dtype": "float32",
+            "vocab_size": tokenizer.vocab_size(),
+            "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "num_hidden_layers": self.num_hidden_layers,
+            "num_attention_heads": self.num_attention_heads,
+            "num_key_value_heads": self.num_key_value_heads,
+            "head_dim": self.head_dim,
+            "max_position_embeddings": self.max_position_embeddings,
+            "rms_norm_eps": 1e-6,
+            "rope_theta": 1_000_000.0,
+            "tie_word_embeddings": true,
+            "eos_token_id": tokenizer.eos,
+            "pad_token_id": tokenizer.pad,
+        });
+        Config::from_json(file).map_err(StageError::failed)
     }
 
     fn settings(&self, tokenizer: &Tokenizer) -> Settings {
