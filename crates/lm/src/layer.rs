@@ -14,7 +14,7 @@ use crate::parameter::{Slot, Source};
 /// What mixes the positions of a layer.
 #[derive(Clone, Debug)]
 pub enum Mixer {
-    Attention(Attention),
+    Attention(Box<Attention>),
     DeltaNet(Box<DeltaNet>),
 }
 
@@ -36,7 +36,9 @@ pub struct Layer {
 impl Layer {
     pub(crate) fn build<E>(config: &Config, kind: LayerType, source: &mut Source<E>) -> Result<Layer, E> {
         let mixer = match kind {
-            LayerType::FullAttention => Mixer::Attention(Attention::build(config, &mut source.part("self_attn"))?),
+            LayerType::FullAttention => {
+                Mixer::Attention(Box::new(Attention::build(config, &mut source.part("self_attn"))?))
+            }
             LayerType::LinearAttention(shape) => {
                 Mixer::DeltaNet(Box::new(DeltaNet::build(config, shape, &mut source.part("linear_attn"))?))
             }
