@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -214,6 +216,23 @@ fn parameters_that_cannot_work_are_refused_before_anything_runs() {
 fn a_backend_that_is_not_compiled_in_is_refused_by_its_feature() {
     let answer = shipped().expect(2, &format!("run pipeline.toml {SMOKE} --backend sft=cuda"));
     assert!(answer.stderr.contains("--features cuda"), "{}", answer.stderr);
+}
+
+#[test]
+fn a_model_of_llama_cpp_is_imported_trained_and_evaluated() {
+    let space = TestSpace::new();
+    let root = env!("CARGO_MANIFEST_DIR");
+    space.write("pipeline.toml", &fs::read_to_string(format!("{root}/pipelines/smollm2-medical.toml")).unwrap());
+    let words = format!("pipeline.toml {SMOKE} --set params.gguf={root}/tests/fixtures/gguf/tiny-llama.gguf");
+    let told = space.expect(0, &format!("run {words}")).stdout;
+    assert!(told.contains("12 ran"), "{told}");
+    assert!(space.expect(0, &format!("run {words}")).stdout.contains("12 up to date"));
+    let chat = "chat pipeline.toml sft --profile smoke --max-new-tokens 3 --json --set";
+    let mut child = space.command(&format!("{chat} params.gguf={root}/tests/fixtures/gguf/tiny-llama.gguf"));
+    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"hello\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && !output.stdout.is_empty(), "a stage that makes an adapter brings its model");
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub fn unknown_projections(field: &str, names: &[String]) -> Vec<Problem> {
     if names.is_empty() {
         problems.push(Problem::new(field, "must name at least one projection"));
     }
-    let known = [PROJECTIONS.as_slice(), &LINEAR_ATTENTION].concat();
+    let known = [PROJECTIONS.as_slice(), &LINEAR_ATTENTION, &["all-linear"]].concat();
     for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
         let problem = Problem::new(field, format!("`{name}` is no projection"));
         problems.push(problem.with_help(format!("use some of {}", known.join(", "))));
