@@ -78,6 +78,22 @@ fn a_revision_is_pinned_and_fetched_once() {
 }
 
 #[test]
+fn parquet_is_taken_before_other_forms_of_the_same_rows() {
+    let two = include_bytes!("../fixtures/rows/two.parquet");
+    let files: [(&str, &[u8]); 3] =
+        [("data/test-0.parquet", two), ("rows.jsonl", b"{\"n\": 1}\n"), ("dataset_infos.json", b"{}")];
+    let server = Server::with(&files, Behaviour::default());
+    let space = TestSpace::with(
+        "[stages.rows]\nkind = 'fetch-dataset'\nparams = { dataset_name = ['o/m'], max_samples = 1 }\n",
+    );
+    expect(&space, &server, "run pipeline.toml");
+    expect(&space, &server, "get pipeline.toml rows rows");
+    let row: Value = serde_json::from_str(&space.read("rows/test.jsonl")).unwrap();
+    assert_eq!((&row["question"], &row["options"][1]), (&"Which vitamin prevents scurvy?".into(), &"C".into()));
+    assert!(!space.path("rows/train.jsonl").exists());
+}
+
+#[test]
 fn a_fetch_that_was_killed_goes_on() {
     let (space, server) =
         (TestSpace::with(STAGES), server(Behaviour { breaks_after: Some(400_000), ..Behaviour::default() }));

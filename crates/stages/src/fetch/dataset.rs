@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{BufReader, Write};
 use std::path::Path;
 
-use gazal_data::{Row, jsonl};
+use gazal_data::Row;
 use gazal_net::{RemoteFile, Repo, RepoKind};
 use gazal_stage_api::{
     Context, Declared, InPort, JsonSchema, Kind, OutPort, Pin, PortType, Problem, StageError, Traits,
@@ -26,17 +26,16 @@ pub struct Params {
     /// pipeline, and is in the key.
     #[serde(default = "main_branch")]
     pub dataset_revision: String,
-    /// Patterns of the files with rows.
-    #[serde(default = "row_files")]
+    /// Patterns of the files with rows [default: all that are Parquet, else JSON Lines, else JSON].
+    #[serde(default)]
     pub data_files: Vec<String>,
     /// The first rows of each split; 0 for all.
     #[serde(default)]
     pub max_samples: u64,
 }
 
-fn row_files() -> Vec<String> {
-    ["*.jsonl", "*.json"].map(String::from).to_vec()
-}
+/// Many repositories have the same rows in several of these: the first that is there counts.
+const FORMS: [&str; 3] = ["*.parquet", "*.jsonl", "*.json"];
 
 /// What lies beside rows in many repositories.
 const NO_ROWS: [&str; 4] = ["dataset_infos.json", "dataset_info.json", "state.json", "package.json"];
@@ -88,14 +87,20 @@ fn repos(params: &Params) -> impl Iterator<Item = Repo> {
 fn choose(files: &[RemoteFile], repo: &Repo, params: &Params) -> Result<Vec<RemoteFile>, StageError> {
     let last =
         |name: &str| name.rsplit('/').next().is_some_and(|last| NO_ROWS.contains(&last) || last.starts_with('.'));
-    let is_wanted = |name: &str| matches(&params.data_files, name) && !last(name);
-    let chosen: Vec<RemoteFile> = files.iter().filter(|file| is_wanted(&file.name)).cloned().collect();
-    if chosen.is_empty() {
-        let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).take(20).collect();
-        let (id, patterns, names) = (&repo.id, params.data_files.join(", "), names.join(", "));
-        return Err(StageError::failed(format!("`{id}` has no files like {patterns} (`data_files`); it has {names}")));
+    let like = |patterns: &[String]| -> Vec<RemoteFile> {
+        files.iter().filter(|file| matches(patterns, &file.name) && !last(&file.name)).cloned().collect()
+    };
+    let asked = if params.data_files.is_empty() {
+        FORMS.map(|form| vec![form.into()]).to_vec()
+    } else {
+        vec![params.data_files.clone()]
+    };
+    if let Some(chosen) = asked.iter().map(|patterns| like(patterns)).find(|chosen| !chosen.is_empty()) {
+        return Ok(chosen);
     }
-    Ok(chosen)
+    let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).take(20).collect();
+    let (id, patterns, names) = (&repo.id, asked.concat().join(", "), names.join(", "));
+    Err(StageError::failed(format!("`{id}` has no files like {patterns} (`data_files`); it has {names}")))
 }
 
 /// By a whole word of the path.
@@ -139,16 +144,16 @@ impl Splits {
 
 type Rows = Box<dyn Iterator<Item = Result<Row, StageError>>>;
 
-/// The rows of a file: JSON Lines, or JSON with one list of rows.
+/// The rows of a file: Parquet, JSON Lines, or JSON with one list of rows.
 fn rows(path: &Path) -> Result<Rows, StageError> {
-    if is_list(path)? {
+    if !gazal_data::rows::is_parquet(path) && is_list(path)? {
         let file = BufReader::new(File::open(path).map_err(StageError::io(path))?);
         let unreadable = |error| StageError::failed(format!("{}: {error}", path.display()));
         let rows: Vec<Row> = serde_json::from_reader(file).map_err(unreadable)?;
         return Ok(Box::new(rows.into_iter().map(Ok)));
     }
-    let lines = jsonl::read::<Row>(path).map_err(StageError::failed)?;
-    Ok(Box::new(lines.map(|row| row.map_err(StageError::failed))))
+    let rows = gazal_data::rows::read::<Row>(path).map_err(StageError::failed)?;
+    Ok(Box::new(rows.map(|row| row.map_err(StageError::failed))))
 }
 
 /// Whether a file begins as a list.
