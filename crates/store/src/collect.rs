@@ -8,10 +8,9 @@
 //!    what `explain` and plans go on from, and without its blobs none is a hit.
 //!
 //! It is safe beside writers and readers: see [`crate::holds`]. A removal that is interrupted at any point leaves
-//! receipts that are no hits, nothing else.
+//! receipts that are no hits, nothing else: of all that goes, the manifests of outputs go first.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -19,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use crate::census::{Action, Census};
 use crate::error::within;
 use crate::garbage::{Plan, Waste, What};
-use crate::{Digest, Store, StoreError, folder};
+use crate::{Digest, Store, StoreError, disk, folder};
 
 /// Removals between two looks at the holds; writers wait for so many at most.
 const BATCH: usize = 256;
@@ -196,7 +195,7 @@ impl Store {
     fn move_away(&self, path: &Path, away: &mut Vec<PathBuf>) -> Result<bool, StoreError> {
         let place = self.fresh()?;
         // A folder that is not writable can be renamed within its parent only.
-        let moved = folder::chmod(path, 0o755).and_then(|()| fs::rename(path, &place));
+        let moved = folder::chmod(path, 0o755).and_then(|()| disk::rename(path, &place));
         match moved {
             Ok(()) => away.push(place),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
@@ -217,7 +216,7 @@ fn tally<'a>(waste: impl IntoIterator<Item = &'a Waste>) -> BTreeMap<&'static st
 }
 
 fn remove_file(path: &Path) -> Result<bool, StoreError> {
-    match fs::remove_file(path) {
+    match disk::remove_file(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(StoreError::within(path, error)),

@@ -69,6 +69,7 @@ impl Plan {
             planner.make_room(size.saturating_sub(limit), &mut plan)?;
         }
         plan.waste.extend(planner.useless_recipes(&plan.waste)?);
+        planner.put_trees_first(&mut plan.waste);
         Ok(plan)
     }
 
@@ -94,6 +95,13 @@ impl Planner<'_> {
     /// Whether nothing may take the action's outputs: it was asked for, or somebody reads or writes them now.
     fn stays(&self, action: &Action) -> bool {
         self.keep.contains(&action.key) || action.trees.iter().any(|tree| self.held.contains(tree))
+    }
+
+    /// Manifests of outputs go first: should the collection be interrupted, an output without its manifest was let go,
+    /// and one that lacks something else would be damaged.
+    fn put_trees_first(&self, waste: &mut [Waste]) {
+        let trees: HashSet<Digest> = self.census.actions.iter().flat_map(|action| &action.trees).copied().collect();
+        waste.sort_by_key(|item| !matches!(item.what, What::Blob(digest) if trees.contains(&digest)));
     }
 
     /// What nothing needs, limit or not.

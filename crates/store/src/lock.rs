@@ -1,11 +1,11 @@
 //! Kernel locks: they end with their holder, however it ends, so there is never one to clean up.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use crate::error::within;
-use crate::{Digest, Store, StoreError};
+use crate::{Digest, Store, StoreError, disk};
 
 /// Excludes all other holders, in this process and in others, until it is dropped.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Lock {
 
 /// The file behind a lock; it is never removed, since a lock on a removed file excludes nobody.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+    disk::open_lock(path)
 }
 
 impl Store {

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::durable::Durable;
-use crate::{Digest, Receipt, Store};
+use crate::{Digest, Receipt, Store, disk};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -50,7 +50,7 @@ impl Store {
     }
 
     pub(super) fn stop_doubting(&self, digest: &Digest) {
-        let _ = fs::remove_file(self.doubt_path(digest));
+        let _ = disk::remove_file(&self.doubt_path(digest));
     }
 
     /// Whether nothing that the receipt promises has turned out not to be there.
