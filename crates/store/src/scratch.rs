@@ -4,7 +4,6 @@
 //! removes the folders whose lock is free: their owners are dead. So a killed process leaves nothing to repair. The
 //! lock's file also says what the session relies on; see `holds.rs`.
 
-use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +13,7 @@ use crate::disk::Writer;
 use crate::durable::Draft;
 use crate::error::within;
 use crate::holds::{is_lock, may_remove};
-use crate::lock::Lock;
+use crate::lock::{Lock, still_named};
 use crate::{Digest, Store, StoreError, disk, folder};
 
 /// A fresh folder under `tmp/`, removed when it is dropped.
@@ -92,13 +91,6 @@ impl Drop for Session {
         {
             let _ = disk::remove_file(&self.lock_path);
         }
-    }
-}
-
-fn still_named(file: &File, path: &Path) -> bool {
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(held), Ok(named)) => folder::same_file(&held, &named),
-        _ => false,
     }
 }
 

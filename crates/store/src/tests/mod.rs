@@ -8,6 +8,7 @@ mod damage;
 mod failpoints;
 mod hardship;
 mod hits;
+mod locks;
 mod receipts;
 mod recipes;
 mod remote;
