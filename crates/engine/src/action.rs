@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use gazal_stage_api::{Context, DynKind, Event, Folders, Kinds, Level, Server, StageError};
-use gazal_store::{Digest, Lock, Output, Receipt, Remote, Scratch, Store, StoreError};
+use gazal_store::{Digest, Lock, Output, Publication, Receipt, Remote, Scratch, Store, StoreError};
 
 use crate::prepare::role_name;
 use crate::process::{self, Peak};
@@ -56,8 +56,9 @@ impl Action<'_> {
         self.run(folders, server.as_deref(), tell, cancelled).map_err(|last| self.blame_disk(last))?;
         drop(server);
         self.check_unchanged()?;
-        let outputs = self.put(&scratch)?;
-        self.store.publish(&self.key, &self.receipt(outputs, started, &peak))?;
+        let mut publication = self.store.publication();
+        let outputs = self.put(&scratch, &mut publication)?;
+        publication.publish(&self.key, &self.receipt(outputs, started, &peak))?;
         self.store.clear_wip(&self.key)?;
         self.share(tell);
         Ok(Said::Ran)
@@ -176,13 +177,17 @@ impl Action<'_> {
         Ok(())
     }
 
-    fn put(&self, scratch: &BTreeMap<String, Scratch>) -> Result<BTreeMap<String, Output>, Said> {
+    fn put(
+        &self,
+        scratch: &BTreeMap<String, Scratch>,
+        publication: &mut Publication<'_>,
+    ) -> Result<BTreeMap<String, Output>, Said> {
         let mut outputs = BTreeMap::new();
         for wanted in &self.request.outputs {
             let Some(folder) = scratch.get(&wanted.name) else { continue };
             let failed = |error| Said::Failed(format!("cannot read the output `{}`: {error}", wanted.name));
             let content = content_digest(wanted.kind, folder.path()).map_err(failed)?;
-            let artifact = self.store.put_tree(folder.path(), &|_| content)?;
+            let artifact = publication.put_tree(folder.path(), &|_| content)?;
             let output = Output { artifact, kind: wanted.kind.name().into(), role: role_name(wanted.role).into() };
             outputs.insert(wanted.name.clone(), output);
         }

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p gazal-store --bench hit`; the store lies in `$TMPDIR`. It is made in memory where `/dev/shm` is,
 //! and copied: 100,000 durable receipts would take an hour of syncing.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -3,17 +3,18 @@
 //! A blob is read-only and bears [`MARK`] as its time of modification from before it is named. A write through any of
 //! its names (views link to blobs) takes the mark away, and [`Store::intact`] then hashes instead of trusting.
 
-use std::fs::{self, File, Metadata, Permissions};
+use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::disk::Writer;
 use crate::durable::Draft;
 use crate::error::{Blame, outside, within};
 use crate::hash::{self, CopyError};
 use crate::publication::Unsynced;
-use crate::{Digest, Fault, Store, StoreError, folder};
+use crate::{Digest, Fault, Store, StoreError, disk, folder};
 
 /// Seconds after 1970 that say "these are the bytes that were hashed".
 const MARK: u64 = 1_000_000_000;
@@ -25,27 +26,26 @@ pub(crate) fn is_marked(metadata: &Metadata, size: u64) -> bool {
 }
 
 /// Makes a written file read-only, marked and durable.
-pub(crate) fn seal(file: &File, mode: u32) -> io::Result<()> {
+pub(crate) fn seal(file: &Writer, mode: u32) -> io::Result<()> {
     finish(file, mode)?;
-    file.sync_all()
+    file.sync()
 }
 
 /// Makes a written file read-only and marked.
-fn finish(file: &File, mode: u32) -> io::Result<()> {
-    file.set_permissions(Permissions::from_mode(mode))?;
-    set_mark(file)
+fn finish(file: &Writer, mode: u32) -> io::Result<()> {
+    file.set_mode(mode)?;
+    set_mark(file.file())
 }
 
 fn set_mark(file: &File) -> io::Result<()> {
-    file.set_modified(UNIX_EPOCH + Duration::from_secs(MARK))
+    disk::set_modified(file, UNIX_EPOCH + Duration::from_secs(MARK))
 }
 
 impl Store {
     /// Stores a file's bytes. They are hashed before they are copied, so that what is there already costs no writing.
     /// The digest is that of the bytes that were copied, whatever happens to the file meanwhile.
     pub(crate) fn put_file(&self, source: &Path, unsynced: &mut Unsynced) -> Result<(Digest, u64), StoreError> {
-        let (digest, size) =
-            File::open(source).and_then(|mut file| hash::digest_file(&mut file)).map_err(outside(source))?;
+        let (digest, size) = File::open(source).and_then(|file| hash::digest_file(&file)).map_err(outside(source))?;
         self.hold_file(&digest)?;
         if unsynced.has(&digest) {
             return Ok((digest, size));
@@ -81,9 +81,9 @@ impl Store {
 
     /// Copies a file into a blob.
     fn copy_in(&self, source: &Path, unsynced: &mut Unsynced) -> Result<(Digest, u64), StoreError> {
-        let mut file = File::open(source).map_err(outside(source))?;
+        let file = File::open(source).map_err(outside(source))?;
         let mut draft = self.draft()?;
-        let (digest, size) = hash::copy_file(&mut file, Some(&mut draft.file)).map_err(|error| match error {
+        let (digest, size) = hash::copy_file(&file, Some(&mut draft.file)).map_err(|error| match error {
             CopyError::Read(error) => StoreError::outside(source, error),
             CopyError::Write(error) => StoreError::within(draft.path(), error),
         })?;
@@ -148,7 +148,7 @@ impl Store {
     /// Hashes the blob: an error, and the blob moved away, if it is damaged. Gives it its mark if it has lost it.
     pub(crate) fn check_blob(&self, digest: &Digest) -> Result<(), StoreError> {
         let path = self.blob_path(digest);
-        let read = |file: &mut File| hash::copy_file(file, None);
+        let read = |file: &File| hash::copy_file(file, None);
         let Some(file) = self.read_whole(digest, read, &path, StoreError::within)? else {
             return self.stream_split(digest, &mut io::sink(), &path, StoreError::within);
         };
@@ -186,11 +186,11 @@ impl Store {
     pub(crate) fn copy_blob(
         &self,
         digest: &Digest,
-        sink: &mut File,
+        sink: &mut Writer,
         place: &Path,
         blame: Blame,
     ) -> Result<(), StoreError> {
-        let copy = |file: &mut File| hash::copy_file(file, Some(sink));
+        let copy = |file: &File| hash::copy_file(file, Some(sink));
         match self.read_whole(digest, copy, place, blame)? {
             Some(_) => Ok(()),
             None => self.stream_split(digest, sink, place, blame),
@@ -205,9 +205,9 @@ impl Store {
         place: &Path,
         blame: Blame,
     ) -> Result<Option<File>, StoreError> {
-        let copy = |file: &mut File| {
+        let copy = |mut file: &File| {
             let size = file.metadata().map_err(CopyError::Read)?.len();
-            hash::copy(file, sink, size)
+            hash::copy(&mut file, sink, size)
         };
         self.read_whole(digest, copy, place, blame)
     }
@@ -216,16 +216,16 @@ impl Store {
     fn read_whole(
         &self,
         digest: &Digest,
-        copy: impl FnOnce(&mut File) -> Result<(Digest, u64), CopyError>,
+        copy: impl FnOnce(&File) -> Result<(Digest, u64), CopyError>,
         place: &Path,
         blame: Blame,
     ) -> Result<Option<File>, StoreError> {
         let path = self.blob_path(digest);
-        let mut file = match File::open(&path) {
+        let file = match File::open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other.map_err(within(&path))?,
         };
-        match copy(&mut file) {
+        match copy(&file) {
             Ok((found, _)) if found == *digest => Ok(Some(file)),
             Err(CopyError::Write(error)) => Err(blame(place, error)),
             Ok(_) | Err(CopyError::Read(_)) => {
@@ -243,11 +243,11 @@ impl Store {
     /// mark first, under all its names, so that the views that link to it are damaged too.
     fn quarantine(&self, digest: &Digest, damaged: &File) -> Result<(), StoreError> {
         let path = self.blob_path(digest);
-        damaged.set_modified(SystemTime::now()).map_err(within(&path))?;
+        disk::set_modified(damaged, SystemTime::now()).map_err(within(&path))?;
         let held = damaged.metadata().map_err(within(&path))?;
         match fs::symlink_metadata(&path) {
             Ok(named) if folder::same_file(&held, &named) => {
-                fs::rename(&path, self.folder("damaged").join(digest.hex())).map_err(within(&path))
+                disk::rename(&path, &self.folder("damaged").join(digest.hex())).map_err(within(&path))
             }
             _ => Ok(()),
         }

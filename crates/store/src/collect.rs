@@ -2,16 +2,16 @@
 //!
 //! It walks the store itself, no index. What goes, in this order:
 //! 1. what nothing refers to: views of what is no longer there, blobs in no whole action's closure (once they are older
-//!    than the grace), damaged blobs, checkpoints that nobody has locked, and, where asked for, old runs and receipts;
+//!    than the grace), damaged blobs, checkpoints that nobody has locked, idle locks, old doubts of the remote, and, where
+//!    asked for, old runs and receipts;
 //! 2. for a limit, views: they can be made again from blobs, and hold blobs' bytes as long as they stand;
 //! 3. for a limit, the outputs of actions, in the order of [`crate::evict`]. Receipts stay: they are small, they are
 //!    what `explain` and plans go on from, and without its blobs none is a hit.
 //!
 //! It is safe beside writers and readers: see [`crate::holds`]. A removal that is interrupted at any point leaves
-//! receipts that are no hits, nothing else.
+//! receipts that are no hits, nothing else: of all that goes, the manifests of outputs go first.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 use crate::census::{Action, Census};
 use crate::error::within;
 use crate::garbage::{Plan, Waste, What};
-use crate::{Digest, Store, StoreError, folder};
+use crate::{Digest, Store, StoreError, disk, folder, lock};
 
 /// Removals between two looks at the holds; writers wait for so many at most.
 const BATCH: usize = 256;
@@ -186,6 +186,8 @@ impl Store {
             What::Damaged(path) => remove_file(path),
             What::View(tree) => self.move_away(&self.folder("views").join(tree.hex()), away),
             What::Run(path) => self.move_away(path, away),
+            What::Lock(path) => lock::remove(path).map_err(within(path)),
+            What::Doubt(digest) => self.forgive(digest),
             What::Wip(key) => match self.try_lock(key)? {
                 Some(_lock) => self.move_away(&self.folder("wip").join(key.hex()), away),
                 None => Ok(false),
@@ -196,7 +198,7 @@ impl Store {
     fn move_away(&self, path: &Path, away: &mut Vec<PathBuf>) -> Result<bool, StoreError> {
         let place = self.fresh()?;
         // A folder that is not writable can be renamed within its parent only.
-        let moved = folder::chmod(path, 0o755).and_then(|()| fs::rename(path, &place));
+        let moved = folder::chmod(path, 0o755).and_then(|()| disk::rename(path, &place));
         match moved {
             Ok(()) => away.push(place),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
@@ -217,7 +219,7 @@ fn tally<'a>(waste: impl IntoIterator<Item = &'a Waste>) -> BTreeMap<&'static st
 }
 
 fn remove_file(path: &Path) -> Result<bool, StoreError> {
-    match fs::remove_file(path) {
+    match disk::remove_file(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(StoreError::within(path, error)),

@@ -1,22 +1,22 @@
 //! Writing so that a crash leaves either nothing or the whole: under a passing name first, named last.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use crate::disk::Writer;
 use crate::error::within;
 use crate::publication::{Wait, folders_of, sync};
-use crate::{Store, StoreError, folder};
+use crate::{Store, StoreError, disk, folder};
 
 /// A file that is being written under `tmp/`; it goes away unless it gets its name.
 pub(crate) struct Draft {
-    pub file: File,
+    pub file: Writer,
     path: PathBuf,
 }
 
 impl Draft {
     pub(crate) fn create(path: PathBuf) -> io::Result<Draft> {
-        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        let file = Writer::create(&path)?;
         Ok(Draft { file, path })
     }
 
@@ -27,10 +27,10 @@ impl Draft {
     /// Gives the file the name `place` unless that is taken, which is no error: whoever was first, the bytes under a
     /// digest are the same. A file system without hard links renames, which is as good for equal bytes.
     pub(crate) fn name(self, place: &Path) -> io::Result<()> {
-        match fs::hard_link(&self.path, place) {
+        match disk::link(&self.path, place) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
             Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {
-                fs::rename(&self.path, place)
+                disk::rename(&self.path, place)
             }
             other => other,
         }
@@ -38,13 +38,13 @@ impl Draft {
 
     /// Gives the file the name `place`, in the place of what had it.
     pub(crate) fn replace(self, place: &Path) -> io::Result<()> {
-        fs::rename(&self.path, place)
+        disk::rename(&self.path, place)
     }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        let _ = disk::remove_file(&self.path);
     }
 }
 

@@ -1,18 +1,15 @@
 //! Folders: made durable, listed, removed, measured.
 
-use std::fs::{self, File, Permissions};
+use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Makes a file, or the names in a folder, durable.
-pub(crate) fn sync(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
+use crate::disk;
 
 /// Makes the folder that `path` is to lie in.
 pub(crate) fn make_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), fs::create_dir_all)
+    path.parent().map_or(Ok(()), disk::make_folders)
 }
 
 /// The paths in `folder`, sorted; none where there is no folder.
@@ -28,11 +25,11 @@ pub(crate) fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Removes a folder and all in it, read-only folders too; it may be gone already.
 pub(crate) fn remove(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
+    match disk::remove_tree(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             open_up(folder)?;
-            fs::remove_dir_all(folder)
+            disk::remove_tree(folder)
         }
         other => other,
     }
@@ -50,7 +47,7 @@ fn open_up(folder: &Path) -> io::Result<()> {
 }
 
 pub(crate) fn chmod(path: &Path, mode: u32) -> io::Result<()> {
-    fs::set_permissions(path, Permissions::from_mode(mode))
+    disk::set_mode(path, mode)
 }
 
 /// Calls `each` with every file and link below `folder`; what vanishes meanwhile is passed over.

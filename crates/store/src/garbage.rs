@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime};
 use crate::census::{Action, Census, changed};
 use crate::error::within;
 use crate::evict::{self, Claim};
+use crate::holds::LASTING;
+use crate::remote::FORGIVEN;
 use crate::{Collect, Digest, Evicted, Store, StoreError, folder};
 
 /// Something to remove.
@@ -27,6 +29,8 @@ pub(crate) enum What {
     Wip(Digest),
     Damaged(PathBuf),
     Run(PathBuf),
+    Lock(PathBuf),
+    Doubt(Digest),
 }
 
 impl What {
@@ -39,6 +43,8 @@ impl What {
             What::Wip(_) => "wip",
             What::Damaged(_) => "damaged",
             What::Run(_) => "runs",
+            What::Lock(_) => "locks",
+            What::Doubt(_) => "remote",
         }
     }
 
@@ -46,7 +52,7 @@ impl What {
     pub(crate) fn digest(&self) -> Option<Digest> {
         match self {
             What::Blob(digest) | What::View(digest) | What::Receipt(digest) | What::Recipe(digest) => Some(*digest),
-            What::Wip(_) | What::Damaged(_) | What::Run(_) => None,
+            What::Wip(_) | What::Damaged(_) | What::Run(_) | What::Lock(_) | What::Doubt(_) => None,
         }
     }
 }
@@ -69,6 +75,7 @@ impl Plan {
             planner.make_room(size.saturating_sub(limit), &mut plan)?;
         }
         plan.waste.extend(planner.useless_recipes(&plan.waste)?);
+        planner.put_trees_first(&mut plan.waste);
         Ok(plan)
     }
 
@@ -96,6 +103,13 @@ impl Planner<'_> {
         self.keep.contains(&action.key) || action.trees.iter().any(|tree| self.held.contains(tree))
     }
 
+    /// Manifests of outputs go first: should the collection be interrupted, an output without its manifest was let go,
+    /// and one that lacks something else would be damaged.
+    fn put_trees_first(&self, waste: &mut [Waste]) {
+        let trees: HashSet<Digest> = self.census.actions.iter().flat_map(|action| &action.trees).copied().collect();
+        waste.sort_by_key(|item| !matches!(item.what, What::Blob(digest) if trees.contains(&digest)));
+    }
+
     /// What nothing needs, limit or not.
     fn garbage(&self) -> Result<Vec<Waste>, StoreError> {
         let mut waste = self.stale_views()?;
@@ -104,6 +118,8 @@ impl Planner<'_> {
         waste.extend(self.aged("damaged")?.into_iter().map(|(path, bytes)| Waste { what: What::Damaged(path), bytes }));
         waste.extend(self.stale_wip()?);
         waste.extend(self.old_runs()?);
+        waste.extend(self.idle_locks()?);
+        waste.extend(self.old_doubts()?);
         Ok(waste)
     }
 
@@ -183,6 +199,24 @@ impl Planner<'_> {
         let old: BTreeSet<&Path> = runs[..runs.len().saturating_sub(count)].iter().map(|run| run.path()).collect();
         let aged = self.aged("runs")?.into_iter().filter(|(path, _)| old.contains(path.as_path()));
         Ok(aged.map(|(path, bytes)| Waste { what: What::Run(path), bytes }).collect())
+    }
+
+    /// The files of locks that nobody has taken for a while; whether somebody has one is seen when it is removed.
+    fn idle_locks(&self) -> Result<Vec<Waste>, StoreError> {
+        let lasts = |path: &Path| path.file_name().is_some_and(|name| LASTING.iter().any(|lasting| name == *lasting));
+        let idle = self.aged("locks")?.into_iter().filter(|(path, _)| !lasts(path));
+        Ok(idle.map(|(path, bytes)| Waste { what: What::Lock(path), bytes }).collect())
+    }
+
+    /// What the remote was doubted to have so long ago that it does not count any more.
+    fn old_doubts(&self) -> Result<Vec<Waste>, StoreError> {
+        let mut old = Vec::new();
+        for (digest, since, bytes) in self.store.doubts()? {
+            if self.collect.is_past(since, FORGIVEN.max(self.collect.grace)) {
+                old.push(Waste { what: What::Doubt(digest), bytes });
+            }
+        }
+        Ok(old)
     }
 
     /// The things in a folder of the store in which nothing has changed within the grace, with their sizes.

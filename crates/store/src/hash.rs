@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 
+use crate::disk::Writer;
 use crate::{Digest, subtrees};
 
 /// Read at most this much at a time. Smaller buffers leave the cores waiting for each other: on two cores 1 MiB gave
@@ -19,6 +20,14 @@ const PARALLEL: usize = 1 << 18;
 pub(crate) enum CopyError {
     Read(io::Error),
     Write(io::Error),
+}
+
+impl CopyError {
+    fn source(self) -> io::Error {
+        match self {
+            CopyError::Read(source) | CopyError::Write(source) => source,
+        }
+    }
 }
 
 /// Copies `source` to `sink` and returns the digest and the number of the bytes that went by.
@@ -48,25 +57,23 @@ pub(crate) fn update(hasher: &mut blake3::Hasher, bytes: &[u8]) {
 
 /// Copies a file from its start to an empty one, if there is one, and returns the digest and the length of what was
 /// copied. A file that changes its length meanwhile is read once more, up to where it then ends.
-pub(crate) fn copy_file(source: &mut File, sink: Option<&mut File>) -> Result<(Digest, u64), CopyError> {
+pub(crate) fn copy_file(mut source: &File, sink: Option<&mut Writer>) -> Result<(Digest, u64), CopyError> {
     let size = source.metadata().map_err(CopyError::Read)?.len();
     if size >= subtrees::WORTH_WHILE {
         if let Some(digest) = subtrees::copy(source, sink.as_deref(), size)? {
             return Ok((digest, size));
         }
-        sink.as_ref().map_or(Ok(()), |sink| sink.set_len(0)).map_err(CopyError::Write)?;
+        sink.as_ref().map_or(Ok(()), |sink| sink.empty()).map_err(CopyError::Write)?;
     }
     match sink {
-        Some(sink) => copy(source, sink, size),
-        None => copy(source, &mut io::sink(), size),
+        Some(sink) => copy(&mut source, sink, size),
+        None => copy(&mut source, &mut io::sink(), size),
     }
 }
 
 /// The digest and the length of a file.
-pub(crate) fn digest_file(file: &mut File) -> io::Result<(Digest, u64)> {
-    copy_file(file, None).map_err(|error| match error {
-        CopyError::Read(source) | CopyError::Write(source) => source,
-    })
+pub(crate) fn digest_file(file: &File) -> io::Result<(Digest, u64)> {
+    copy_file(file, None).map_err(CopyError::source)
 }
 
 /// Reads until `buffer` is full or the source has ended.
@@ -85,7 +92,8 @@ fn fill(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+    use std::fs;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
 
@@ -98,20 +106,25 @@ mod tests {
         let path = dir.path().join("file");
         let file = File::create(&path).unwrap();
         file.set_len(2 * subtrees::WORTH_WHILE).unwrap();
-        thread::scope(|scope| {
+        let told = thread::scope(|scope| {
             scope.spawn(|| {
                 for step in (0..).take_while(|_| !done.load(Ordering::Relaxed)) {
                     file.set_len(subtrees::WORTH_WHILE + step * 77_777 % (1 << 22)).unwrap();
                 }
             });
-            for _ in 0..40 {
-                let (mut source, mut sink) = (File::open(&path).unwrap(), tempfile::tempfile().unwrap());
-                let (digest, size) = copy_file(&mut source, Some(&mut sink)).ok().unwrap();
-                assert_eq!(digest, Digest::of(vec![0; usize::try_from(size).unwrap()]));
-                assert_eq!(sink.metadata().unwrap().len(), size);
-            }
+            let copy_to = |name: usize| {
+                let mut sink = Writer::create(&dir.path().join(name.to_string()))?;
+                let copied = copy_file(&File::open(&path)?, Some(&mut sink)).map_err(CopyError::source);
+                copied.and_then(|copied| Ok((copied, sink.file().metadata()?.len())))
+            };
+            let told: io::Result<Vec<_>> = (0..20).map(copy_to).collect();
             done.store(true, Ordering::Relaxed);
+            told
         });
+        for ((digest, size), copied) in told.unwrap() {
+            assert_eq!(digest, Digest::of(vec![0; usize::try_from(size).unwrap()]));
+            assert_eq!(copied, size);
+        }
     }
 
     #[test]
@@ -120,12 +133,12 @@ mod tests {
         let large = subtrees::WORTH_WHILE;
         for length in [0, 1, large - 1, large, large + 1, 3 * large + 5] {
             let bytes: Vec<u8> = (0..length).map(|i| (i * 31 % 251) as u8).collect();
-            let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-            std::fs::write(&from, &bytes).unwrap();
-            let copied = copy_file(&mut File::open(&from).unwrap(), Some(&mut File::create(&to).unwrap()));
+            let (from, to) = (dir.path().join("from"), dir.path().join(format!("to {length}")));
+            fs::write(&from, &bytes).unwrap();
+            let copied = copy_file(&File::open(&from).unwrap(), Some(&mut Writer::create(&to).unwrap()));
             assert_eq!(copied.ok().unwrap(), (Digest::of(&bytes), length));
-            assert_eq!(digest_file(&mut File::open(&from).unwrap()).unwrap(), (Digest::of(&bytes), length));
-            assert!(std::fs::read(&to).unwrap() == bytes);
+            assert_eq!(digest_file(&File::open(&from).unwrap()).unwrap(), (Digest::of(&bytes), length));
+            assert!(fs::read(&to).unwrap() == bytes);
         }
     }
 

@@ -10,15 +10,14 @@
 //! records stay encoded, about 250 bytes an action, for what is asked for is asked for once.
 
 use std::collections::HashMap;
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::durable::Durable;
 use crate::stat_cache::State;
-use crate::{Artifact, Digest, Made, Output, Store};
+use crate::{Artifact, Digest, Made, Output, Store, disk};
 
 /// The version of [`Record`]; records of another are dropped.
 const VERSION: u8 = 1;
@@ -148,8 +147,7 @@ impl HitIndex {
     /// Appends what is new to the file under `root`. A store that cannot be written is no reason to fail.
     pub(crate) fn flush(&mut self, root: &Path) {
         if self.bytes.len() > self.written {
-            let file = OpenOptions::new().append(true).create(true).open(place(root));
-            let _ = file.and_then(|mut file| file.write_all(&self.bytes[self.written..]));
+            let _ = disk::append(&place(root), &self.bytes[self.written..]);
             self.written = self.bytes.len();
         }
     }

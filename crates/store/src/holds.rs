@@ -23,6 +23,9 @@ use crate::error::within;
 use crate::lock::{Lock, open};
 use crate::{Digest, Store, StoreError, folder};
 
+/// The names of locks whose files stay: some take them without looking whether they still have their names.
+pub(crate) const LASTING: [&str; 2] = [COLLECT, SWEEP];
+
 /// Held by a collection for as long as it lasts; shared by whoever removes a session's file.
 const COLLECT: &str = "collect";
 

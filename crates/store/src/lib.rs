@@ -40,6 +40,7 @@ mod clock;
 mod collect;
 mod deep;
 mod digest;
+mod disk;
 mod durable;
 mod error;
 mod evict;

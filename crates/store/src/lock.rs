@@ -1,11 +1,15 @@
 //! Kernel locks: they end with their holder, however it ends, so there is never one to clean up.
+//!
+//! The files behind the locks of actions and views are removed by a collection, or there would be one for every action
+//! that has ever run. A lock on a removed file excludes nobody; so a file is removed only by who holds its lock, and
+//! whoever gets a lock looks whether its file still has its name, and else begins anew with the file that has.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use crate::error::within;
-use crate::{Digest, Store, StoreError};
+use crate::{Digest, Store, StoreError, disk, folder};
 
 /// Excludes all other holders, in this process and in others, until it is dropped.
 #[derive(Debug)]
@@ -61,9 +65,29 @@ impl Lock {
     }
 }
 
-/// The file behind a lock; it is never removed, since a lock on a removed file excludes nobody.
+/// The file behind a lock.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+    disk::open_lock(path)
+}
+
+/// Whether the file has this name, which another may have got meanwhile.
+pub(crate) fn still_named(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(held), Ok(named)) => folder::same_file(&held, &named),
+        _ => false,
+    }
+}
+
+/// Removes the file behind a lock, if nobody has the lock; whether it did.
+pub(crate) fn remove(path: &Path) -> io::Result<bool> {
+    let file = match disk::open_to_lock(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        other => other?,
+    };
+    match Lock::attempt(file)? {
+        Some(lock) if still_named(&lock.file, path) => disk::remove_file(path).map(|()| true),
+        _ => Ok(false),
+    }
 }
 
 impl Store {
@@ -77,11 +101,21 @@ impl Store {
     /// The lock of an action, or `None` where somebody has it.
     pub fn try_lock(&self, key: &Digest) -> Result<Option<Lock>, StoreError> {
         let path = self.folder("locks").join(key.hex());
-        open(&path).and_then(Lock::attempt).map_err(within(&path))
+        loop {
+            match open(&path).and_then(Lock::attempt).map_err(within(&path))? {
+                Some(lock) if !still_named(&lock.file, &path) => {}
+                taken => return Ok(taken),
+            }
+        }
     }
 
     pub(crate) fn lock_named(&self, name: &str) -> Result<Lock, StoreError> {
         let path = self.folder("locks").join(name);
-        open(&path).and_then(Lock::wait).map_err(within(&path))
+        loop {
+            let lock = open(&path).and_then(Lock::wait).map_err(within(&path))?;
+            if still_named(&lock.file, &path) {
+                return Ok(lock);
+            }
+        }
     }
 }

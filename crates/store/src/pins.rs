@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::durable::Durable;
 use crate::error::within;
 use crate::memo::folder_name;
-use crate::{Digest, Store, StoreError, folder};
+use crate::{Digest, Store, StoreError, disk, folder};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,8 +42,8 @@ impl Store {
     /// Lets go of what is pinned by this name; whether there was such a pin.
     pub fn unpin(&self, name: &str) -> Result<bool, StoreError> {
         let (path, pins) = (self.pin_path(name), self.folder("pins"));
-        match fs::remove_file(&path) {
-            Ok(()) => folder::sync(&pins).map(|()| true).map_err(within(&pins)),
+        match disk::remove_file(&path) {
+            Ok(()) => disk::sync_folder(&pins).map(|()| true).map_err(within(&pins)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(StoreError::within(&path, error)),
         }

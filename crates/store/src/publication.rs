@@ -16,7 +16,7 @@ use std::thread::{Builder, scope};
 
 use crate::durable::Draft;
 use crate::error::within;
-use crate::{Artifact, Digest, Receipt, Store, StoreError, folder, receipt};
+use crate::{Artifact, Digest, Receipt, Store, StoreError, disk, folder, receipt};
 
 /// Syncs that are under way at the same time.
 const AT_ONCE: usize = 8;
@@ -147,8 +147,8 @@ pub(crate) enum Wait<'a> {
 impl Wait<'_> {
     fn sync(&self) -> Result<(), StoreError> {
         match self {
-            Wait::Draft(draft) => draft.file.sync_all().map_err(within(draft.path())),
-            Wait::Folder(path) => folder::sync(path).map_err(within(path)),
+            Wait::Draft(draft) => draft.file.sync().map_err(within(draft.path())),
+            Wait::Folder(path) => disk::sync_folder(path).map_err(within(path)),
         }
     }
 }

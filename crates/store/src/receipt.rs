@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::within;
-use crate::{Artifact, Digest, Store, StoreError, folder};
+use crate::{Artifact, Digest, Store, StoreError, disk, folder};
 
 /// That an action was executed, and what came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,7 +64,7 @@ impl Store {
     /// Removes a receipt, if there is one; the blobs stay.
     pub fn forget(&self, key: &Digest) -> Result<(), StoreError> {
         let path = self.sharded("receipts", key);
-        match fs::remove_file(&path) {
+        match disk::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(StoreError::within(&path, error)),
             _ => self.forget_foreign(key),
         }

@@ -26,7 +26,7 @@ use crate::error::{Blame, outside, within};
 use crate::hash::{self, CopyError};
 use crate::publication::Unsynced;
 use crate::receipt::seal_of;
-use crate::{Digest, Fault, Store, StoreError, safetensors};
+use crate::{Digest, Fault, Store, StoreError, disk, safetensors};
 
 /// Files below this size in bytes are never split.
 const SMALLEST: u64 = 1 << 20;
@@ -133,7 +133,7 @@ impl Store {
             return Ok(());
         }
         let path = self.sharded("recipes", file);
-        match fs::rename(&path, self.folder("damaged").join(file.hex())) {
+        match disk::rename(&path, &self.folder("damaged").join(file.hex())) {
             // Another reader has seen it first.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             other => other.map_err(within(&path))?,
@@ -212,7 +212,7 @@ impl Store {
             self.stream_whole(part, &mut whole_again, &path, StoreError::within)?;
         }
         match Digest::from(whole_again.hasher.finalize()) == *whole {
-            true => fs::remove_file(&path).map_err(within(&path)),
+            true => disk::remove_file(&path).map_err(within(&path)),
             false => Err(StoreError::Changed { path }),
         }
     }

@@ -1,14 +1,13 @@
 //! Folders of runs: `runs/<id>/` with what a run writes about itself. The id is the time of its start, so that names
 //! in order are runs in order; one that seems to start before the last is numbered after it.
 
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::clock::Moment;
 use crate::error::within;
-use crate::{Store, StoreError, folder};
+use crate::{Store, StoreError, disk, folder};
 
 /// The folder of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +52,7 @@ impl Store {
             let last = taken.last().and_then(|path| path.file_name()?.to_str()).unwrap_or_default();
             let id = later(run_id(now), last);
             let path = runs.join(&id);
-            match fs::create_dir(&path) {
+            match disk::make_folder(&path) {
                 Ok(()) => return Ok(RunDir { id, path }),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(StoreError::within(&path, error)),

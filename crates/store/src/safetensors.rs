@@ -74,6 +74,8 @@ fn cut(spans: &[(u64, u64)], header: u64, size: u64) -> Option<Vec<u64>> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::io::Write;
+
     use super::*;
 
     fn lengths(header: &str, data: usize) -> Option<Vec<u64>> {
@@ -85,7 +87,7 @@ mod tests {
 
     fn read(bytes: &[u8]) -> Option<Vec<u64>> {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), bytes).unwrap();
+        file.as_file().write_all(bytes).unwrap();
         parts(&mut File::open(file.path()).unwrap(), bytes.len() as u64).unwrap()
     }
 

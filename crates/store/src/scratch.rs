@@ -4,17 +4,17 @@
 //! removes the folders whose lock is free: their owners are dead. So a killed process leaves nothing to repair. The
 //! lock's file also says what the session relies on; see `holds.rs`.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::disk::Writer;
 use crate::durable::Draft;
 use crate::error::within;
 use crate::holds::{is_lock, may_remove};
-use crate::lock::Lock;
-use crate::{Digest, Store, StoreError, folder};
+use crate::lock::{Lock, still_named};
+use crate::{Digest, Store, StoreError, disk, folder};
 
 /// A fresh folder under `tmp/`, removed when it is dropped.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Session {
         sweep(tmp)?;
         loop {
             if let Some(session) = Session::claim(tmp)? {
-                fs::create_dir(&session.folder)?;
+                disk::make_folder(&session.folder)?;
                 return Ok(session);
             }
         }
@@ -62,7 +62,7 @@ impl Session {
         let moment = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let folder = tmp.join(format!("{}-{moment}", std::process::id()));
         let lock_path = folder.with_extension("lock");
-        let file = match OpenOptions::new().write(true).create_new(true).open(&lock_path) {
+        let file = match Writer::create(&lock_path).map(Writer::into_file) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(None),
             other => other?,
         };
@@ -73,7 +73,7 @@ impl Session {
     /// Writes down that these are relied on; see `holds.rs`.
     pub(crate) fn note(&self, digests: &[Digest]) -> io::Result<()> {
         let bytes: Vec<u8> = digests.iter().flat_map(|digest| *digest.as_bytes()).collect();
-        (&self.lock.file).write_all(&bytes)
+        disk::write_all(&self.lock.file, &bytes)
     }
 
     /// A path in the session's folder that has not been used yet.
@@ -89,15 +89,8 @@ impl Drop for Session {
         if folder::remove(&self.folder).is_ok()
             && let Ok(Some(_may)) = may_remove(tmp)
         {
-            let _ = fs::remove_file(&self.lock_path);
+            let _ = disk::remove_file(&self.lock_path);
         }
-    }
-}
-
-fn still_named(file: &File, path: &Path) -> bool {
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(held), Ok(named)) => folder::same_file(&held, &named),
-        _ => false,
     }
 }
 
@@ -105,11 +98,11 @@ fn still_named(file: &File, path: &Path) -> bool {
 fn sweep(tmp: &Path) -> io::Result<()> {
     let may_remove = may_remove(tmp)?;
     for lock_path in folder::list(tmp)?.into_iter().filter(|path| is_lock(path)) {
-        let Ok(file) = OpenOptions::new().read(true).write(true).open(&lock_path) else { continue };
+        let Ok(file) = disk::open_to_lock(&lock_path) else { continue };
         if let Some(_lock) = Lock::attempt(file)? {
             let removed = folder::remove(&lock_path.with_extension(""));
             if removed.is_ok() && may_remove.is_some() {
-                let _ = fs::remove_file(&lock_path);
+                let _ = disk::remove_file(&lock_path);
             }
         }
     }
@@ -121,7 +114,7 @@ impl Store {
     /// process is killed, with the next one that writes to the store.
     pub fn scratch(&self) -> Result<Scratch, StoreError> {
         let path = self.fresh()?;
-        fs::create_dir(&path).map_err(within(&path))?;
+        disk::make_folder(&path).map_err(within(&path))?;
         Ok(Scratch { path, _store: self.clone() })
     }
 

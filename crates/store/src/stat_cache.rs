@@ -9,8 +9,8 @@
 //! win, and a line that a crash cut short is passed over. Losing the file costs time only.
 
 use std::collections::HashMap;
-use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File, Metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,7 +21,7 @@ use crate::durable::Durable;
 use crate::error::outside;
 use crate::tree::Tree;
 use crate::walk::{Leaving, walk};
-use crate::{Digest, Store, StoreError, hash};
+use crate::{Digest, Store, StoreError, disk, hash};
 
 /// Longer than any tick of a file system's clock (FAT has two seconds).
 const MARGIN: Duration = Duration::from_secs(2);
@@ -176,17 +176,16 @@ impl Store {
     fn flush_stats(&self) {
         let fresh = self.with_stats(|stats| std::mem::take(&mut stats.fresh));
         if !fresh.is_empty() {
-            let file = OpenOptions::new().append(true).create(true).open(self.stats_path());
-            let _ = file.and_then(|mut file| file.write_all(fresh.as_bytes()));
+            let _ = disk::append(&self.stats_path(), fresh.as_bytes());
         }
     }
 }
 
 /// Hashes a file; `None` if it changed meanwhile.
 fn hash_still(path: &Path) -> io::Result<Option<(State, Digest)>> {
-    let mut file = File::open(path)?;
+    let file = File::open(path)?;
     let before = State::of(&file.metadata()?);
-    let (digest, size) = hash::digest_file(&mut file)?;
+    let (digest, size) = hash::digest_file(&file)?;
     let after = State::of(&file.metadata()?);
     Ok((before == after && size == before.size).then_some((before, digest)))
 }

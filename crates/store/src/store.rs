@@ -1,15 +1,16 @@
 //! Opening a store, and where its parts lie.
 
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::disk::Writer;
 use crate::error::within;
 use crate::hits::HitIndex;
 use crate::scratch::Session;
 use crate::stat_cache::StatCache;
-use crate::{Digest, Remote, StoreError, folder};
+use crate::{Digest, Remote, StoreError, disk, folder};
 
 /// The format of the store on disk; raised when what lies there can no longer be read by older programs.
 pub(crate) const FORMAT: u32 = 1;
@@ -71,7 +72,7 @@ impl Store {
     /// The folder of an action's checkpoints, created; what an earlier attempt left is in it.
     pub fn wip(&self, key: &Digest) -> Result<PathBuf, StoreError> {
         let path = self.folder("wip").join(key.hex());
-        fs::create_dir_all(&path).map_err(within(&path))?;
+        disk::make_folders(&path).map_err(within(&path))?;
         Ok(path)
     }
 
@@ -121,19 +122,22 @@ fn check_format(root: &Path, text: &str) -> Result<(), StoreError> {
 /// Makes all folders, and the file `format` last: where it lies, the folders are durable. May be repeated.
 fn initialise(root: &Path) -> Result<(), StoreError> {
     let new = root.ancestors().take_while(|path| !path.is_dir()).count();
-    fs::create_dir_all(root).map_err(|error| misplaced(root, root, error))?;
+    disk::make_folders(root).map_err(|error| misplaced(root, root, error))?;
     for name in FOLDERS {
         let path = root.join(name);
-        fs::create_dir_all(&path).map_err(within(&path))?;
+        disk::make_folders(&path).map_err(within(&path))?;
     }
     let (tmp, format) = (root.join("tmp"), root.join("format"));
     let session = Session::begin(&tmp).map_err(within(&tmp))?;
     let draft = session.fresh();
-    fs::write(&draft, format!("{NAME}{FORMAT}\n")).map_err(within(&draft))?;
-    folder::sync(&draft).and_then(|()| fs::rename(&draft, &format)).map_err(within(&format))?;
-    folder::sync(root).map_err(within(root))?;
+    let text = format!("{NAME}{FORMAT}\n");
+    Writer::create(&draft)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync()))
+        .map_err(within(&draft))?;
+    disk::rename(&draft, &format).map_err(within(&format))?;
+    disk::sync_folder(root).map_err(within(root))?;
     // The folder's own name has to last too, and those of the folders that were made for it.
-    root.ancestors().skip(1).take(new).try_for_each(|path| match folder::sync(path) {
+    root.ancestors().skip(1).take(new).try_for_each(|path| match disk::sync_folder(path) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
         other => other.map_err(within(path)),
     })

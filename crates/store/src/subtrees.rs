@@ -23,6 +23,7 @@ use blake3::Hasher;
 use blake3::hazmat::{ChainingValue, HasherExt, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root};
 
 use crate::Digest;
+use crate::disk::Writer;
 use crate::hash::CopyError;
 
 /// What a thread reads and hashes at a time, in bytes: a power of two. Less costs system calls, more does not fit
@@ -41,14 +42,14 @@ thread_local! {
 
 /// Hashes the first `length` bytes of `source`, and copies them to the same places of `sink` if there is one.
 /// `None` for a file that is shorter or longer than that; then what is in the sink is worth nothing.
-pub(crate) fn copy(source: &File, sink: Option<&File>, length: u64) -> Result<Option<Digest>, CopyError> {
+pub(crate) fn copy(source: &File, sink: Option<&Writer>, length: u64) -> Result<Option<Digest>, CopyError> {
     Job { source, sink, leaf: LEAF, window: WINDOW }.run(length)
 }
 
 #[derive(Clone, Copy)]
 struct Job<'a> {
     source: &'a File,
-    sink: Option<&'a File>,
+    sink: Option<&'a Writer>,
     leaf: u64,
     window: u64,
 }
@@ -115,6 +116,7 @@ impl Job<'_> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use std::io::Write;
+    use std::path::Path;
 
     use proptest::prelude::*;
 
@@ -135,7 +137,8 @@ mod tests {
 
     /// Copies with small leaves and windows, so that small files have deep trees.
     fn assert_right(length: usize, leaf: u64, window: u64) {
-        let (bytes, sink) = (bytes(length), tempfile::tempfile().unwrap());
+        let (bytes, dir) = (bytes(length), tempfile::tempdir().unwrap());
+        let sink = Writer::create(&dir.path().join("sink")).unwrap();
         let (source, expected) = (file(&bytes), Digest::of(&bytes));
         let job = |sink| Job { source: &source, sink, leaf, window };
         let all = length as u64;
@@ -146,7 +149,7 @@ mod tests {
         assert_eq!(job(None).run(all).ok().unwrap(), Some(expected), "{length} in leaves of {leaf}");
         assert_eq!(job(Some(&sink)).run(all).ok().unwrap(), Some(expected));
         let mut copied = vec![0; length + 1];
-        assert_eq!(sink.read_at(&mut copied, 0).unwrap(), length);
+        assert_eq!(sink.file().read_at(&mut copied, 0).unwrap(), length);
         assert!(copied[..length] == bytes);
     }
 
@@ -189,8 +192,9 @@ mod tests {
     fn what_cannot_be_read_or_written_is_said() {
         let (source, folder) = (file(&bytes(10_000)), tempfile::tempdir().unwrap());
         let job = Job { source: &source, sink: None, leaf: 1024, window: 1 << 20 };
+        let full = Writer::append(Path::new("/dev/full")).unwrap();
+        assert!(matches!(Job { sink: Some(&full), ..job }.run(10_000), Err(CopyError::Write(_))));
         let folder = File::open(folder.path()).unwrap();
         assert!(matches!(Job { source: &folder, ..job }.run(10_000), Err(CopyError::Read(_))));
-        assert!(matches!(Job { sink: Some(&folder), ..job }.run(10_000), Err(CopyError::Write(_))));
     }
 }

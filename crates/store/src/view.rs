@@ -1,16 +1,17 @@
 //! Trees as folders again: shared and read-only (views), or a copy of the user's own (restore).
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::blob::{is_marked, seal};
+use crate::disk::Writer;
 use crate::error::{Blame, outside, within};
 use crate::tree::{Entry, Node, Tree};
 use crate::walk::{Leaving, What, walk};
-use crate::{Artifact, Digest, Store, StoreError, folder, hash};
+use crate::{Artifact, Digest, Store, StoreError, disk, folder, hash};
 
 /// The mode of a view's folders, and of the files in it that are executable.
 const READ_ONLY: u32 = 0o555;
@@ -56,7 +57,7 @@ impl Store {
     pub fn restore(&self, artifact: &Artifact, dest: &Path) -> Result<(), StoreError> {
         let tree = self.tree(artifact)?;
         let (existed, draft) = (dest.exists(), dest.join(RESTORING));
-        fs::create_dir_all(dest).map_err(outside(dest))?;
+        disk::make_folders(dest).map_err(outside(dest))?;
         folder::remove(&draft).map_err(outside(&draft))?;
         if !folder::list(dest).map_err(outside(dest))?.is_empty() {
             return Err(StoreError::Occupied { path: dest.to_path_buf() });
@@ -64,13 +65,13 @@ impl Store {
         let files = |digest: &Digest, executable, path: &Path| self.copy_out(digest, executable, path);
         let done = self
             .bring(artifact)
-            .and_then(|()| fs::create_dir(&draft).map_err(outside(&draft)))
+            .and_then(|()| disk::make_folder(&draft).map_err(outside(&draft)))
             .and_then(|()| build(&tree, &draft, StoreError::outside, &files))
             .and_then(|()| move_up(&draft, dest).map_err(outside(dest)));
         if done.is_err() {
             let _ = folder::remove(&draft);
             if !existed {
-                let _ = fs::remove_dir(dest);
+                let _ = disk::remove_folder(dest);
             }
         }
         done
@@ -81,7 +82,7 @@ impl Store {
     fn link_blob(&self, digest: &Digest, path: &Path) -> Result<(), StoreError> {
         if self.split(digest)?.is_none() {
             self.check_blob(digest)?;
-            if fs::hard_link(self.blob_path(digest), path).is_ok() {
+            if disk::link(&self.blob_path(digest), path).is_ok() {
                 return Ok(());
             }
         }
@@ -90,15 +91,15 @@ impl Store {
 
     /// A verified copy that is as read-only as a blob.
     fn copy_sealed(&self, digest: &Digest, mode: u32, path: &Path) -> Result<(), StoreError> {
-        let mut file = File::create_new(path).map_err(within(path))?;
+        let mut file = Writer::create(path).map_err(within(path))?;
         self.copy_blob(digest, &mut file, path, StoreError::within)?;
         seal(&file, mode).map_err(within(path))
     }
 
     /// A verified copy outside the store.
     fn copy_out(&self, digest: &Digest, executable: bool, path: &Path) -> Result<(), StoreError> {
-        let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(outside(path))?;
-        if !self.clone_out(digest, &mut file, path)? {
+        let mut file = Writer::create(path).map_err(outside(path))?;
+        if !self.clone_out(digest, &file, path)? {
             self.copy_blob(digest, &mut file, path, StoreError::outside)?;
         }
         match executable {
@@ -109,17 +110,17 @@ impl Store {
 
     /// Lets the empty file share the blob's bytes until one of the two is written (a reflink), and verifies what it then
     /// has. `false` where the file system cannot, or the file is no blob: then it is still empty.
-    fn clone_out(&self, digest: &Digest, file: &mut File, path: &Path) -> Result<bool, StoreError> {
+    fn clone_out(&self, digest: &Digest, file: &Writer, path: &Path) -> Result<bool, StoreError> {
         let Ok(blob) = File::open(self.blob_path(digest)) else { return Ok(false) };
-        if reflink_copy::reflink_file(&blob, file).is_err() {
+        if file.clone_from(&blob).is_err() {
             return Ok(false);
         }
-        if hash::digest_file(file).map_err(outside(path))?.0 == *digest {
+        if hash::digest_file(file.file()).map_err(outside(path))?.0 == *digest {
             return Ok(true);
         }
         // The blob itself is damaged, unless it has been replaced meanwhile.
         self.check_blob(digest)?;
-        file.set_len(0).and_then(|()| file.rewind()).map_err(outside(path))?;
+        file.empty().map_err(outside(path))?;
         Ok(false)
     }
 
@@ -133,10 +134,10 @@ impl Store {
             let old = self.fresh()?;
             // A folder that is not writable can be renamed within its parent only.
             let _ = folder::chmod(place, 0o755);
-            fs::rename(place, &old).map_err(within(place))?;
+            disk::rename(place, &old).map_err(within(place))?;
             folder::remove(&old).map_err(within(&old))?;
         }
-        fs::rename(draft, place).map_err(within(place))?;
+        disk::rename(draft, place).map_err(within(place))?;
         folder::chmod(place, READ_ONLY).map_err(within(place))
     }
 }
@@ -151,7 +152,7 @@ fn build(
 ) -> Result<(), StoreError> {
     for name in folders(tree) {
         let path = dest.join(name);
-        fs::create_dir(&path).map_err(|error| blame(&path, error))?;
+        disk::make_folder(&path).map_err(|error| blame(&path, error))?;
     }
     for Entry { path, node } in &tree.entries {
         if let Node::File { digest, executable, .. } = node {
@@ -161,7 +162,7 @@ fn build(
     for Entry { path, node } in &tree.entries {
         if let Node::Link { target } = node {
             let path = dest.join(path);
-            symlink(target, &path).map_err(|error| blame(&path, error))?;
+            disk::symlink(target, &path).map_err(|error| blame(&path, error))?;
         }
     }
     Ok(())
@@ -198,18 +199,17 @@ fn stands(place: &Path, tree: &Tree) -> bool {
 }
 
 /// Whoever may read the file may execute it.
-fn allow_execution(file: &File) -> io::Result<()> {
-    let mut permissions = file.metadata()?.permissions();
-    permissions.set_mode(permissions.mode() | (permissions.mode() & 0o444) >> 2);
-    file.set_permissions(permissions)
+fn allow_execution(file: &Writer) -> io::Result<()> {
+    let mode = file.file().metadata()?.permissions().mode();
+    file.set_mode(mode | (mode & 0o444) >> 2)
 }
 
 /// Moves everything in `draft` to `dest`, and removes `draft`.
 fn move_up(draft: &Path, dest: &Path) -> io::Result<()> {
     for path in folder::list(draft)? {
         if let Some(name) = path.file_name() {
-            fs::rename(&path, dest.join(name))?;
+            disk::rename(&path, &dest.join(name))?;
         }
     }
-    fs::remove_dir(draft)
+    disk::remove_folder(draft)
 }

@@ -1,14 +1,14 @@
 //! Two results of one action: it is not deterministic, or one of the machines is not sound. That is reported by the push
 //! that finds it, and kept in `remote/conflicts`, a line for each.
 
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::fs;
+use std::io::ErrorKind;
 
 use serde::{Deserialize, Serialize};
 
 use super::PublicKey;
 use crate::error::within;
-use crate::{Digest, Receipt, Store, StoreError, folder};
+use crate::{Digest, Receipt, Store, StoreError, disk, folder};
 
 /// Outputs of this role may differ between executions.
 const RECORD: &str = "record";
@@ -44,8 +44,7 @@ impl Store {
             let line =
                 serde_json::to_string(conflict).map_err(|source| StoreError::Encode { what: "a conflict", source })?;
             folder::make_parent(&path)
-                .and_then(|()| OpenOptions::new().append(true).create(true).open(&path))
-                .and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()))
+                .and_then(|()| disk::append(&path, format!("{line}\n").as_bytes()))
                 .map_err(within(&path))?;
         }
         Ok(())

@@ -7,13 +7,18 @@
 //! day the remote gets another chance: it may have been mended meanwhile.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::durable::Durable;
-use crate::{Digest, Receipt, Store};
+use crate::{Digest, Receipt, Store, StoreError, disk};
 
 const DAY: Duration = Duration::from_secs(86_400);
+
+/// What was lost so long ago and not been pushed since is forgotten: should it be lost still, whoever asks for it next
+/// finds out again.
+pub(crate) const FORGIVEN: Duration = Duration::from_secs(30 * 86_400);
 
 /// Why the remote is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,12 +55,34 @@ impl Store {
     }
 
     pub(super) fn stop_doubting(&self, digest: &Digest) {
-        let _ = fs::remove_file(self.doubt_path(digest));
+        let _ = disk::remove_file(&self.doubt_path(digest));
     }
 
     /// Whether nothing that the receipt promises has turned out not to be there.
     pub(super) fn believes(&self, receipt: &Receipt) -> bool {
         !receipt.outputs.values().any(|output| self.is_doubted(&output.artifact.bytes))
+    }
+
+    /// All doubts: of what, since when, and their sizes in bytes.
+    pub(crate) fn doubts(&self) -> Result<Vec<(Digest, SystemTime, u64)>, StoreError> {
+        let mut doubts = Vec::new();
+        for digest in self.named("remote/doubted") {
+            let digest = digest?;
+            let metadata = fs::metadata(self.doubt_path(&digest));
+            let found = metadata.and_then(|metadata| Ok((digest, metadata.modified()?, metadata.len())));
+            doubts.extend(found.ok());
+        }
+        Ok(doubts)
+    }
+
+    /// Drops a doubt; whether there was one.
+    pub(crate) fn forgive(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let path = self.doubt_path(digest);
+        match disk::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(StoreError::within(&path, error)),
+        }
     }
 
     fn doubt_path(&self, digest: &Digest) -> PathBuf {

@@ -42,6 +42,7 @@ use serde::{Deserialize, Serialize};
 
 pub use bucket::Traffic;
 pub use conflicts::Conflict;
+pub(crate) use doubt::FORGIVEN;
 pub use push::Pushed;
 pub use refused::{Reason, Refused};
 pub use signing::{BadKey, PublicKey, SigningKey};

@@ -1,6 +1,5 @@
 //! From a URL to the objects behind it. The only file that knows which services there are.
 
-use std::fs;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
 use super::{Patience, Settings};
-use crate::StoreError;
+use crate::{StoreError, disk};
 
 const SCHEMES: &str = "give a folder, file://, s3://BUCKET/PREFIX, http(s)://, gs:// or az://";
 const OPTIONS: &str = "check the URL and the service's environment variables (AWS_ENDPOINT, AWS_ALLOW_HTTP, ...)";
@@ -47,7 +46,7 @@ fn place(objects: Arc<dyn ObjectStore>, rest: &str) -> Place {
 
 fn folder(settings: &Settings, path: &FilePath) -> Result<Place, StoreError> {
     if settings.mode.writes() {
-        fs::create_dir_all(path)
+        disk::make_folders(path)
             .map_err(|error| wrong(settings, error.to_string(), "name a folder that can be written"))?;
     }
     if !path.is_dir() {

@@ -20,7 +20,7 @@ use super::trouble::Trouble;
 use super::wire::Parcel;
 use super::{Remote, layout};
 use crate::durable::Durable;
-use crate::{Digest, Store, StoreError};
+use crate::{Digest, Store, StoreError, disk};
 
 /// A statement is not larger than this, in bytes.
 const LIMIT: usize = 16 << 20;
@@ -251,7 +251,7 @@ impl Store {
     /// Forgets a statement; the remote's stays.
     pub(super) fn drop_kept(&self, subject: Subject) -> Result<(), StoreError> {
         let path = self.kept_path(subject);
-        match fs::remove_file(&path) {
+        match disk::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(StoreError::within(&path, error)),
             _ => Ok(()),
         }

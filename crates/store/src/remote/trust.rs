@@ -3,15 +3,14 @@
 //! `trust/<name>.pub` holds a public key; `trust/self.key` the store's own signing key, made when it is first needed
 //! and readable by its owner only, and `trust/self.pub` the other half, which all users of a shared store can read.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{PublicKey, SigningKey};
 use crate::durable::Durable;
 use crate::error::within;
-use crate::{Store, StoreError, folder};
+use crate::{Store, StoreError, disk, folder};
 
 /// How the store calls itself.
 const SELF: &str = "self";
@@ -42,7 +41,7 @@ impl Store {
     pub fn distrust(&self, name: &str) -> Result<bool, StoreError> {
         check_name(name)?;
         let path = self.trust_path(name);
-        match fs::remove_file(&path) {
+        match disk::remove_file(&path) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(StoreError::within(&path, error)),
@@ -98,13 +97,13 @@ impl Store {
         let mut draft = self.draft()?;
         draft
             .file
-            .set_permissions(Permissions::from_mode(0o600))
+            .set_mode(0o600)
             .and_then(|()| draft.file.write_all(format!("{secret}\n").as_bytes()))
-            .and_then(|()| draft.file.sync_all())
+            .and_then(|()| draft.file.sync())
             .map_err(within(draft.path()))?;
         folder::make_parent(path).and_then(|()| draft.name(path)).map_err(within(path))?;
         let trust = self.folder("trust");
-        folder::sync(&trust).and_then(|()| folder::sync(self.root())).map_err(within(&trust))
+        disk::sync_folder(&trust).and_then(|()| disk::sync_folder(self.root())).map_err(within(&trust))
     }
 
     fn trust_path(&self, name: &str) -> PathBuf {

@@ -174,7 +174,7 @@ fn views_go_first_unless_somebody_reads_them() {
     let view = reader.view(&artifact).unwrap();
     let size = space.store.usage().unwrap().bytes();
     let limit = Collect { max_size: Some(size - 5000), ..collect() };
-    assert!(run(&space, &limit).removed.is_empty(), "its bytes would not come free");
+    assert!(!run(&space, &limit).removed.contains_key("views"), "its bytes would not come free");
     assert_eq!(listing(&view), listing(&made));
 
     drop(reader);

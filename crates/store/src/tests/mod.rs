@@ -1,11 +1,14 @@
 //! The store as its users drive it, on real folders.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::print_stdout)]
+#![allow(clippy::disallowed_methods, reason = "tests do to the disk what others do")]
 
 mod bundles;
 mod collect;
 mod damage;
+mod failpoints;
 mod hardship;
 mod hits;
+mod locks;
 mod receipts;
 mod recipes;
 mod remote;
@@ -31,7 +34,10 @@ struct Space {
 
 impl Space {
     fn new() -> Space {
-        let dir = tempfile::tempdir().unwrap();
+        Space::at(tempfile::tempdir().unwrap())
+    }
+
+    fn at(dir: TempDir) -> Space {
         let store = Store::open(&dir.path().join("store")).unwrap();
         Space { dir, store }
     }

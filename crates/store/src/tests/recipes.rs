@@ -20,28 +20,35 @@ fn tensor(seed: usize, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// A model whose tensors have these seeds: most of 128 KiB, the last of 100 bytes.
-struct Model {
+/// A model whose tensors have these seeds: the last of 100 bytes.
+pub(super) struct Model {
     seeds: Vec<usize>,
     /// Between header and data, and behind: not what the format's own library writes.
     slack: usize,
+    /// The bytes of every tensor but the last.
+    each: usize,
 }
 
 impl Model {
-    fn new(first: usize) -> Model {
-        Model { seeds: (first..first + TENSORS).collect(), slack: 0 }
+    pub(super) fn new(first: usize) -> Model {
+        Model { seeds: (first..first + TENSORS).collect(), slack: 0, each: 1 << 17 }
+    }
+
+    /// With few large tensors.
+    pub(super) fn coarse(first: usize) -> Model {
+        Model { seeds: (first..first + 4).collect(), slack: 0, each: 1 << 19 }
     }
 
     /// With other tensors in these places.
-    fn but(&self, places: &[usize], first: usize) -> Model {
+    pub(super) fn but(&self, places: &[usize], first: usize) -> Model {
         let mut seeds = self.seeds.clone();
         places.iter().enumerate().for_each(|(index, &place)| seeds[place] = first + index);
-        Model { seeds, slack: self.slack }
+        Model { seeds, ..*self }
     }
 
     fn tensors(&self) -> Vec<Vec<u8>> {
         let last = self.seeds.len() - 1;
-        let length = |index| if index == last { 100 } else { 1 << 17 };
+        let length = |index| if index == last { 100 } else { self.each };
         self.seeds.iter().enumerate().map(|(index, &seed)| tensor(seed, length(index))).collect()
     }
 
@@ -66,7 +73,7 @@ impl Model {
     }
 
     /// A folder with it.
-    fn write(&self, space: &Space, name: &str) -> PathBuf {
+    pub(super) fn write(&self, space: &Space, name: &str) -> PathBuf {
         let folder = space.folder(name, &[("config.json", "{}")]);
         fs::write(folder.join("model.safetensors"), self.bytes()).unwrap();
         folder
@@ -186,7 +193,7 @@ fn files_that_share_little_are_small_or_no_models_are_stored_whole() {
 fn gaps_and_bytes_behind_the_last_tensor_come_back_and_tensors_that_repeat_lie_there_once() {
     let space = Space::new();
     let model = Model { slack: 1000, ..Model::new(0).but(&[1, 2, 3], 0).but(&[1, 2, 3], 0) };
-    let repeated = Model { seeds: vec![7, 7, 7, 7, 8, 8, 8, 8, 9, 9, 9, 9], slack: 1000 };
+    let repeated = Model { seeds: vec![7, 7, 7, 7, 8, 8, 8, 8, 9, 9, 9, 9], slack: 1000, each: 1 << 17 };
     for (name, model) in [("model", &model), ("repeated", &repeated)] {
         let artifact = model.publish(&space, name);
         assert_readable(&space, &artifact, &space.path(name), name);
