@@ -5,29 +5,10 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::{sigmoid, softmax};
 
 use crate::frame::Frame;
+use crate::key_values::KeyValues;
 use crate::linear::Linear;
 use crate::parameter::{Slot, Source};
 use crate::{Config, norm::RmsNorm};
-
-/// Keys and values of one layer, `[rows, kv_heads, keys, head_dim]` each.
-#[derive(Clone, Debug)]
-pub struct KeyValues {
-    pub keys: Tensor<4>,
-    pub values: Tensor<4>,
-}
-
-impl KeyValues {
-    /// After `old`, if there is any.
-    fn appended(self, old: Option<KeyValues>) -> KeyValues {
-        match old {
-            Some(old) => KeyValues {
-                keys: Tensor::cat(vec![old.keys, self.keys], 2),
-                values: Tensor::cat(vec![old.values, self.values], 2),
-            },
-            None => self,
-        }
-    }
-}
 
 #[derive(Clone, Debug)]
 pub struct Attention {
@@ -64,19 +45,24 @@ impl Attention {
     }
 
     /// `x` `[rows × seq, hidden]` to the same shape. `cache` is extended by this call's keys and values.
-    pub fn forward(&self, x: Tensor<2>, frame: &Frame, cache: Option<&mut Option<KeyValues>>) -> Tensor<2> {
+    pub(crate) fn forward(&self, x: Tensor<2>, frame: &Frame, cache: Option<&mut Option<KeyValues>>) -> Tensor<2> {
         let (rows, seq, dim) = (frame.rows, frame.seq, self.head_dim);
         let (q, gate) = self.queries(x.clone(), frame);
         let k = self.k_proj.forward(x.clone()).reshape([rows, seq, self.kv_heads, dim]);
         let values = self.v_proj.forward(x).reshape([rows, seq, self.kv_heads, dim]).swap_dims(1, 2);
         let q = frame.rotate(normed(&self.q_norm, q));
         let keys = frame.rotate(normed(&self.k_norm, k)).swap_dims(1, 2);
-        let mut seen = KeyValues { keys, values };
-        if let Some(slot) = cache {
-            seen = seen.appended(slot.take());
-            *slot = Some(seen.clone());
-        }
-        let mixed = self.mix(q, seen, frame);
+        let (keys, values) = match cache {
+            Some(slot) => {
+                let kept = match slot.take() {
+                    Some(kept) => kept.extended(keys, values),
+                    None => KeyValues::new(keys, values),
+                };
+                slot.insert(kept).seen()
+            }
+            None => (keys, values),
+        };
+        let mixed = self.mix(q, keys, values, frame);
         self.o_proj.forward(match gate {
             Some(gate) => mixed * sigmoid(gate),
             None => mixed,
@@ -96,14 +82,14 @@ impl Attention {
     }
 
     /// Queries `[rows, seq, heads, head_dim]` to what they find, `[rows × seq, heads × head_dim]`.
-    fn mix(&self, q: Tensor<4>, seen: KeyValues, frame: &Frame) -> Tensor<2> {
+    fn mix(&self, q: Tensor<4>, keys: Tensor<4>, values: Tensor<4>, frame: &Frame) -> Tensor<2> {
         let (rows, seq, dim) = (frame.rows, frame.seq, self.head_dim);
         let groups = self.heads / self.kv_heads;
         // All query heads of a key head stand below one another as rows, so that keys need no copies.
         let q = q.reshape([rows, seq, self.kv_heads, groups, dim]).permute([0, 2, 3, 1, 4]);
         let q = q.reshape([rows, self.kv_heads, groups * seq, dim]).mul_scalar((dim as f64).powf(-0.5));
-        let scores = frame.mask(q.matmul(seen.keys.swap_dims(2, 3)));
-        let mixed = softmax(scores, 3).matmul(seen.values);
+        let scores = frame.mask(q.matmul(keys.swap_dims(2, 3)));
+        let mixed = softmax(scores, 3).matmul(values);
         let mixed = mixed.reshape([rows, self.kv_heads, groups, seq, dim]).permute([0, 3, 1, 2, 4]);
         mixed.reshape([rows * seq, self.heads * dim])
     }

@@ -2,8 +2,6 @@
 
 use burn::tensor::{Device, Tensor};
 
-use crate::attention::KeyValues;
-
 use crate::batch::indices;
 use crate::delta::DeltaState;
 use crate::layer::LayerCache;
@@ -26,9 +24,8 @@ impl Cache {
     pub fn select(&mut self, rows: &[usize], device: &Device) {
         let index = indices(rows.iter().copied(), device);
         for layer in &mut self.layers {
-            if let Some(seen) = &mut layer.attention {
-                seen.keys = seen.keys.clone().select(0, index.clone());
-                seen.values = seen.values.clone().select(0, index.clone());
+            if let Some(kept) = &mut layer.attention {
+                *kept = kept.map(|tensor| tensor.select(0, index.clone()));
             }
             if let Some(state) = &mut layer.delta {
                 state.window = state.window.clone().select(0, index.clone());
@@ -48,9 +45,8 @@ impl Cache {
         }
         self.width -= empty;
         self.left_pad.iter_mut().for_each(|pad| *pad -= empty);
-        for seen in self.layers.iter_mut().filter_map(|layer| layer.attention.as_mut()) {
-            seen.keys = seen.keys.clone().narrow(2, empty, self.width);
-            seen.values = seen.values.clone().narrow(2, empty, self.width);
+        for kept in self.layers.iter_mut().filter_map(|layer| layer.attention.as_mut()) {
+            *kept = kept.map(|tensor| tensor.narrow(2, empty, self.width));
         }
     }
 
@@ -61,10 +57,7 @@ impl Cache {
         other.widen(width);
         for (layer, other) in self.layers.iter_mut().zip(other.layers) {
             layer.attention = match (layer.attention.take(), other.attention) {
-                (Some(a), Some(b)) => Some(KeyValues {
-                    keys: Tensor::cat(vec![a.keys, b.keys], 0),
-                    values: Tensor::cat(vec![a.values, b.values], 0),
-                }),
+                (Some(a), Some(b)) => Some(a.joined(&b)),
                 (a, b) => a.or(b),
             };
             layer.delta = match (layer.delta.take(), other.delta) {
@@ -84,12 +77,12 @@ impl Cache {
         if more == 0 {
             return;
         }
-        let widened = |seen: &Tensor<4>| {
-            let [rows, heads, _, dim] = seen.dims();
-            Tensor::cat(vec![Tensor::zeros([rows, heads, more, dim], &seen.device()), seen.clone()], 2)
+        let widened = |filled: Tensor<4>| {
+            let [rows, heads, _, dim] = filled.dims();
+            Tensor::cat(vec![Tensor::zeros([rows, heads, more, dim], &filled.device()), filled], 2)
         };
-        for seen in self.layers.iter_mut().filter_map(|layer| layer.attention.as_mut()) {
-            (seen.keys, seen.values) = (widened(&seen.keys), widened(&seen.values));
+        for kept in self.layers.iter_mut().filter_map(|layer| layer.attention.as_mut()) {
+            *kept = kept.map(widened);
         }
         self.left_pad.iter_mut().for_each(|pad| *pad += more);
         self.width = width;

@@ -14,8 +14,9 @@ use crate::frame::Frame;
 use crate::layer::Layer;
 use crate::norm::RmsNorm;
 use crate::parameter::{Give, Slot, Source, Trainable};
+use crate::weight::Weight;
 use crate::weights::{self, MAX_SHARD_SIZE, ModelWriter, Precision, Weights};
-use crate::{Config, LmError};
+use crate::{Config, Form, LmError};
 
 /// What the names of a checkpoint's tensors begin with; where there are several towers, those of the text tower.
 const PREFIXES: [&str; 2] = ["model", "model.language_model"];
@@ -32,11 +33,11 @@ const HEAD: &str = "lm_head.weight";
 #[derive(Clone, Debug)]
 pub struct Decoder {
     pub config: Config,
-    pub embed_tokens: Tensor<2>,
+    pub embed_tokens: Weight,
     pub layers: Vec<Layer>,
     pub norm: RmsNorm,
     /// Absent when it is tied to the embeddings.
-    pub lm_head: Option<Tensor<2>>,
+    pub lm_head: Option<Weight>,
     /// One of [`PREFIXES`].
     prefix: &'static str,
 }
@@ -50,21 +51,33 @@ impl Decoder {
         config: Config,
         mut tensors: impl FnMut(&str, &[usize]) -> Result<Tensor<1>, E>,
     ) -> Result<Decoder, E> {
-        Decoder::build_below(PREFIXES[0], config, &mut tensors)
+        Decoder::build_below(PREFIXES[0], config, None, &mut tensors)
     }
 
-    fn build_below<E>(prefix: &'static str, config: Config, tensors: Give<E>) -> Result<Decoder, E> {
+    /// Layers are packed one by one, where they are to be: a weight is in memory twice for no longer than that takes.
+    fn build_below<E>(
+        prefix: &'static str,
+        config: Config,
+        form: Option<Form>,
+        tensors: Give<E>,
+    ) -> Result<Decoder, E> {
         let size = [config.vocab_size, config.hidden_size];
         let lm_head = match config.tie_word_embeddings {
             true => None,
-            false => Some(tensors(HEAD, &size)?.reshape(size)),
+            false => Some(Weight::Plain(tensors(HEAD, &size)?.reshape(size))),
         };
         let mut source = Source { prefix: prefix.into(), tensors };
-        let embed_tokens = source.take("embed_tokens.weight", size)?;
+        let embed_tokens = Weight::Plain(source.take("embed_tokens.weight", size)?);
         let norm = source.norm("norm", config.hidden_size, &config)?;
-        let layer = |(index, kind)| Layer::build(&config, kind, &mut source.part(&format!("layers.{index}")));
-        let layers = config.layer_types.iter().copied().enumerate().map(layer).collect::<Result<_, _>>()?;
-        Ok(Decoder { config, embed_tokens, layers, norm, lm_head, prefix })
+        let layer = |(index, kind)| {
+            let mut layer = Layer::build(&config, kind, &mut source.part(&format!("layers.{index}")))?;
+            form.inspect(|&form| layer.pack(form));
+            Ok(layer)
+        };
+        let layers = config.layer_types.iter().copied().enumerate().map(layer).collect::<Result<_, E>>()?;
+        let mut decoder = Decoder { config, embed_tokens, layers, norm, lm_head, prefix };
+        form.inspect(|&form| decoder.pack_ends(form));
+        Ok(decoder)
     }
 
     /// Loads a Hugging Face folder.
@@ -72,15 +85,28 @@ impl Decoder {
     /// # Errors
     /// Naming file, field or tensor.
     pub fn load(folder: &Path, device: &Device) -> Result<Decoder, LmError> {
+        Decoder::load_in(folder, device, None)
+    }
+
+    /// Loads a Hugging Face folder onto the CPU, with weights laid out for products: for generating and scoring.
+    ///
+    /// # Errors
+    /// Naming file, field or tensor.
+    pub fn load_packed(folder: &Path, form: Form) -> Result<Decoder, LmError> {
+        Decoder::load_in(folder, &Device::flex(), Some(form))
+    }
+
+    fn load_in(folder: &Path, device: &Device, form: Option<Form>) -> Result<Decoder, LmError> {
         let config = Config::load(folder)?;
         let mut weights = Weights::load_model(folder)?;
         let inner = weights.names().any(|name| name.starts_with("model.language_model."));
-        let decoder = Decoder::build_below(PREFIXES[usize::from(inner)], config, &mut |name, shape| match *shape {
-            [size] => weights.take(name, [size], device),
-            [rows, columns] => Ok(weights.take(name, [rows, columns], device)?.reshape([rows * columns])),
-            [a, b, c] => Ok(weights.take(name, [a, b, c], device)?.reshape([a * b * c])),
-            _ => Err(LmError::tensor(folder, name, "has an unexpected rank")),
-        })?;
+        let decoder =
+            Decoder::build_below(PREFIXES[usize::from(inner)], config, form, &mut |name, shape| match *shape {
+                [size] => weights.take(name, [size], device),
+                [rows, columns] => Ok(weights.take(name, [rows, columns], device)?.reshape([rows * columns])),
+                [a, b, c] => Ok(weights.take(name, [a, b, c], device)?.reshape([a * b * c])),
+                _ => Err(LmError::tensor(folder, name, "has an unexpected rank")),
+            })?;
         weights.ignore(|name| is_left_out(&decoder.config, name));
         weights.finish()?;
         Ok(decoder)
@@ -109,15 +135,18 @@ impl Decoder {
         self.embed_tokens.device()
     }
 
-    /// Calls `f` with every parameter of the base model by its checkpoint name, always in the same order.
+    /// Calls `f` with every parameter of the base model by its checkpoint name, always in the same order. Packed weights
+    /// are no parameters.
     pub fn visit(&mut self, f: &mut dyn FnMut(&str, Slot)) {
         let prefix = self.prefix;
-        f(&format!("{prefix}.embed_tokens.weight"), Slot::Two(&mut self.embed_tokens));
+        if let Some(embeddings) = self.embed_tokens.plain_mut() {
+            f(&format!("{prefix}.embed_tokens.weight"), Slot::Two(embeddings));
+        }
         for (index, layer) in self.layers.iter_mut().enumerate() {
             layer.visit(&format!("{prefix}.layers.{index}"), f);
         }
         f(&format!("{prefix}.norm.weight"), Slot::One(&mut self.norm.weight));
-        if let Some(head) = &mut self.lm_head {
+        if let Some(head) = self.lm_head.as_mut().and_then(Weight::plain_mut) {
             f(HEAD, Slot::Two(head));
         }
     }
@@ -176,6 +205,21 @@ impl Decoder {
         decoder
     }
 
+    /// This decoder with its weights laid out for products, which must be on the CPU: for generating and scoring.
+    #[must_use]
+    pub fn packed(&self, form: Form) -> Decoder {
+        let mut decoder = self.clone();
+        decoder.layers.iter_mut().for_each(|layer| layer.pack(form));
+        decoder.pack_ends(form);
+        decoder
+    }
+
+    /// Packs embeddings and head, which are one where they are tied.
+    fn pack_ends(&mut self, form: Form) {
+        self.embed_tokens = self.embed_tokens.packed(form);
+        self.lm_head = self.lm_head.take().map(|head| head.packed(form));
+    }
+
     /// See [`Linear::refresh_norm`].
     pub fn refresh_norms(&mut self) {
         for layer in &mut self.layers {
@@ -190,7 +234,7 @@ impl Decoder {
         let device = self.device();
         let start = cache.as_ref().map_or(0, |cache| cache.width);
         let frame = Frame::new(&self.config, batch, start, &device);
-        let mut x = self.embed_tokens.clone().select(0, batch.tensor(&device));
+        let mut x = self.embed_tokens.rows(&batch.ids);
         for (index, layer) in self.layers.iter().enumerate() {
             x = layer.forward(x, &frame, cache.as_mut().map(|cache| &mut cache.layers[index]));
         }
@@ -204,7 +248,7 @@ impl Decoder {
     /// Hidden states `[n, hidden]` to logits `[n, vocab]`.
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
         let head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
-        hidden.matmul(head.clone().transpose())
+        head.product(hidden)
     }
 
     /// Logits of the whole batch, `[rows × width, vocab]`.

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use crate::batch::{TokenBatch, indices};
 use crate::cache::Cache;
 use crate::decoder::Decoder;
+use crate::device::within;
 use crate::sample::SamplingParams;
 use crate::weights::to_host;
 
@@ -80,9 +81,7 @@ impl<'a> Generator<'a> {
         let device = self.decoder.device();
         let batch = TokenBatch::left_padded(&texts, self.pad);
         let mut cache = Cache::new(self.decoder.layers.len());
-        let hidden = self.decoder.hidden(&batch, Some(&mut cache));
-        let last = indices((1..=batch.rows).map(|row| row * batch.width - 1), &device);
-        let logits = to_host(self.decoder.logits(hidden.select(0, last)));
+        let logits = last_logits(self.decoder, &batch, &mut cache);
         let mut running = Vec::new();
         let mut sources = Vec::new();
         for (row, (prompt, demands)) in prompts.into_iter().enumerate() {
@@ -118,7 +117,7 @@ impl<'a> Generator<'a> {
         let Some(cache) = &mut self.cache else { return Vec::new() };
         let ids = self.running.iter().filter_map(|one| one.ids.last().copied()).collect();
         let next = TokenBatch { ids, rows: self.running.len(), width: 1, left_pad: cache.left_pad.clone() };
-        let logits = to_host(self.decoder.logits(self.decoder.hidden(&next, Some(cache))));
+        let logits = last_logits(self.decoder, &next, cache);
         let rows = logits.chunks_exact(self.decoder.config.vocab_size);
         let tokens: Vec<Token> = self.running.iter_mut().zip(rows).map(|(one, logits)| one.sample(logits)).collect();
         self.keep(&kept(&tokens));
@@ -142,6 +141,16 @@ impl<'a> Generator<'a> {
             _ => self.cache = None,
         }
     }
+}
+
+/// Reads the batch and gives the logits after the last column of each row, `[rows, vocab]`.
+fn last_logits(decoder: &Decoder, batch: &TokenBatch, cache: &mut Cache) -> Vec<f32> {
+    let device = decoder.device();
+    within(&device, || {
+        let hidden = decoder.hidden(batch, Some(cache));
+        let last = indices((1..=batch.rows).map(|row| row * batch.width - 1), &device);
+        to_host(decoder.logits(hidden.select(0, last)))
+    })
 }
 
 impl Running<'_> {

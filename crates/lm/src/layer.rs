@@ -2,10 +2,12 @@
 
 use burn::tensor::Tensor;
 
-use crate::attention::{Attention, KeyValues};
+use crate::Form;
+use crate::attention::Attention;
 use crate::config::{Config, LayerType};
 use crate::delta::{DeltaNet, DeltaState};
 use crate::frame::Frame;
+use crate::key_values::KeyValues;
 use crate::linear::Linear;
 use crate::mlp::Mlp;
 use crate::norm::RmsNorm;
@@ -59,6 +61,12 @@ impl Layer {
         x.clone() + self.mlp.forward(self.post_attention_layernorm.forward(x))
     }
 
+    pub(crate) fn pack(&mut self, form: Form) {
+        for (_, linear) in self.projections_mut() {
+            linear.weight = linear.weight.packed(form);
+        }
+    }
+
     /// All linear projections, named as modules of this layer.
     pub fn projections_mut(&mut self) -> Vec<(&'static str, &mut Linear)> {
         let mut projections = match &mut self.mixer {
@@ -72,7 +80,9 @@ impl Layer {
     /// Calls `f` with every parameter of the base model by its name below `prefix`, always in the same order.
     pub(crate) fn visit(&mut self, prefix: &str, f: &mut dyn FnMut(&str, Slot)) {
         for (name, linear) in self.projections_mut() {
-            f(&format!("{prefix}.{name}.weight"), Slot::Two(&mut linear.weight));
+            if let Some(weight) = linear.weight.plain_mut() {
+                f(&format!("{prefix}.{name}.weight"), Slot::Two(weight));
+            }
             if let Some(bias) = &mut linear.bias {
                 f(&format!("{prefix}.{name}.bias"), Slot::One(bias));
             }

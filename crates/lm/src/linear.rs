@@ -7,6 +7,8 @@
 
 use burn::tensor::Tensor;
 
+use crate::weight::Weight;
+
 /// Low-rank update of one linear layer. Shapes: `a` `[r, in]`, `b` `[out, r]`, `magnitude` `[out]`.
 #[derive(Clone, Debug)]
 pub struct Adapter {
@@ -27,10 +29,10 @@ impl Adapter {
     }
 }
 
-/// `weight` is `[out, in]`, as checkpoints store it.
+/// `weight` is `[out, in]`.
 #[derive(Clone, Debug)]
 pub struct Linear {
-    pub weight: Tensor<2>,
+    pub weight: Weight,
     /// `[out]`.
     pub bias: Option<Tensor<1>>,
     pub adapter: Option<Adapter>,
@@ -48,10 +50,10 @@ impl Linear {
 
     fn product(&self, x: Tensor<2>) -> Tensor<2> {
         let Some(adapter) = &self.adapter else {
-            return x.matmul(self.weight.clone().transpose());
+            return self.weight.product(x);
         };
         let update = x.clone().matmul(adapter.a.clone().transpose()).matmul(adapter.b.clone().transpose());
-        let y = x.matmul(self.weight.clone().transpose()) + update.mul_scalar(adapter.scale);
+        let y = self.weight.product(x) + update.mul_scalar(adapter.scale);
         match self.magnitude_over_norm() {
             Some(ratio) => y * ratio.unsqueeze_dim::<2>(0),
             None => y,
@@ -72,7 +74,7 @@ impl Linear {
         let Some(mut adapter) = self.adapter.take() else { return };
         if adapter.magnitude.is_some() {
             if adapter.base_norm_squared.is_none() {
-                adapter.base_norm_squared = Some(row_sum(self.weight.clone().inner().powi_scalar(2)));
+                adapter.base_norm_squared = Some(row_sum(self.weight.tensor().inner().powi_scalar(2)));
             }
             adapter.norm = Some(self.row_norm(&adapter));
         }
@@ -83,7 +85,7 @@ impl Linear {
     /// `‖W‖² + 2s·rowsum((WAᵀ)∘B) + s²·rowsum((B(AAᵀ))∘B)`, so that no `[out, in]` tensor is made.
     fn row_norm(&self, adapter: &Adapter) -> Tensor<1> {
         let (a, b) = (adapter.a.clone().inner(), adapter.b.clone().inner());
-        let weight = self.weight.clone().inner();
+        let weight = self.weight.tensor().inner();
         let base = adapter.base_norm_squared.clone().unwrap_or_else(|| row_sum(weight.clone().powi_scalar(2)));
         let cross = row_sum(weight.matmul(a.clone().transpose()) * b.clone());
         let gram = a.clone().matmul(a.transpose());
@@ -97,17 +99,17 @@ impl Linear {
         Linear { weight: self.merged_weight(), bias: self.bias.clone(), adapter: None }
     }
 
-    fn merged_weight(&self) -> Tensor<2> {
+    fn merged_weight(&self) -> Weight {
         let Some(adapter) = &self.adapter else { return self.weight.clone() };
         let update = adapter.b.clone().matmul(adapter.a.clone()).mul_scalar(adapter.scale);
-        let merged = self.weight.clone() + update;
-        match adapter.magnitude.clone() {
+        let merged = self.weight.tensor() + update;
+        Weight::Plain(match adapter.magnitude.clone() {
             Some(magnitude) => {
                 let norm = row_sum(merged.clone().powi_scalar(2)).sqrt();
                 merged * (magnitude / norm).unsqueeze_dim::<2>(1)
             }
             None => merged,
-        }
+        })
     }
 }
 

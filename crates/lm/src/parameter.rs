@@ -5,6 +5,7 @@ use burn::tensor::{Gradients, Tensor};
 use crate::Config;
 use crate::linear::Linear;
 use crate::norm::RmsNorm;
+use crate::weight::Weight;
 
 /// A parameter with its rank.
 pub enum Slot<'a> {
@@ -99,7 +100,7 @@ impl<E> Source<'_, E> {
 
     /// A linear layer from `size[1]` to `size[0]`.
     pub fn linear(&mut self, name: &str, size: [usize; 2], bias: bool) -> Result<Linear, E> {
-        let weight = self.take(&format!("{name}.weight"), size)?;
+        let weight = Weight::Plain(self.take(&format!("{name}.weight"), size)?);
         let bias = if bias { Some(self.take(&format!("{name}.bias"), [size[0]])?) } else { None };
         Ok(Linear { weight, bias, adapter: None })
     }

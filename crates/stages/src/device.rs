@@ -2,21 +2,38 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use burn::tensor::Device;
 use gazal_data::Stream;
+use gazal_lm::{Decoder, Form};
 use gazal_stage_api::{Backend, Context, Precision, StageError};
 
-/// The device that the context asks for.
+/// The device that the context asks for, for work in float32.
 pub fn open(context: &Context) -> Result<Device, StageError> {
     if context.device.precision == Precision::Bf16 {
-        return Err(StageError::failed("`precision = \"bf16\"` is not supported yet: use f32"));
+        let why = "`precision = \"bf16\"` is for evaluation on the CPU so far: use f32 here";
+        return Err(StageError::failed(why));
     }
     let index = match context.device.backend {
         Backend::Cpu => None,
         Backend::Wgpu(index) | Backend::Cuda(index) => index,
     };
     gazal_lm::device::open(context.device.backend.class(), index).map_err(StageError::failed)
+}
+
+/// A model that generates and scores and is not trained. On the CPU its weights are packed, in the precision that the
+/// context asks for; what is computed is float32 in both.
+pub fn load(context: &Context, folder: &Path) -> Result<Decoder, StageError> {
+    let form = match context.device.precision {
+        Precision::F32 => Form::F32,
+        Precision::Bf16 => Form::Bf16,
+    };
+    match context.device.backend {
+        Backend::Cpu => Decoder::load_packed(folder, form),
+        _ => Decoder::load(folder, &open(context)?),
+    }
+    .map_err(StageError::failed)
 }
 
 /// The random numbers of tensors by name, all from one seed and purpose.

@@ -27,7 +27,7 @@ pub fn new_adapter(decoder: &mut Decoder, config: &AdapterConfig, uniform: &dyn 
             (0..(rank * input) as u64).map(|i| ((2.0 * uniform(name, i) - 1.0) * bound) as f32).collect();
         let a = Tensor::from_data(TensorData::new(values, [rank, input]), &device);
         let b = Tensor::zeros([output, rank], &device);
-        let norm = linear.weight.clone().powi_scalar(2).sum_dim(1).sqrt().squeeze_dim::<1>(1);
+        let norm = linear.weight.tensor().powi_scalar(2).sum_dim(1).sqrt().squeeze_dim::<1>(1);
         linear.adapter = Some(Adapter::new(a, b, config.use_dora.then_some(norm), config.scale(module(name))));
         Ok::<_, LmError>(())
     })

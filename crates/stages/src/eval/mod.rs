@@ -105,7 +105,7 @@ pub struct Eval;
 impl Kind for Eval {
     type Params = Params;
     const NAME: &'static str = "eval";
-    const REVISION: u32 = 2;
+    const REVISION: u32 = 3;
     const DOC: &'static str = "Scores a model on multiple-choice benchmarks by log-likelihood and by generation.";
     const TRAITS: Traits = Traits { unkeyed: &["batch_size"], ..defaults::LEARNING };
 
@@ -147,10 +147,9 @@ impl Kind for Eval {
     }
 
     fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {
-        let device = device::open(context)?;
         let folder = context.input("model")?;
         let tokenizer = Tokenizer::load(folder).map_err(StageError::failed)?;
-        let mut decoder = Decoder::load(folder, &device).map_err(StageError::failed)?;
+        let mut decoder = device::load(context, folder)?;
         if let Some(adapter) = context.optional("adapter") {
             load_adapter(&mut decoder, adapter).map_err(StageError::failed)?;
         }

@@ -27,7 +27,7 @@ pub struct Grpo;
 impl Kind for Grpo {
     type Params = Params;
     const NAME: &'static str = "grpo";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const DOC: &'static str = "Group relative policy optimisation of an adapter with checkable rewards.";
     const TRAITS: Traits = defaults::LEARNING;
 
