@@ -13,6 +13,9 @@ pub struct TokenBatch {
     pub width: usize,
     /// Padding before the first real token, by row.
     pub left_pad: Vec<usize>,
+    /// The columns at which documents begin that share a row, by row, the first of them left out. Empty where every row is
+    /// one document. No position sees what stands before its document, and each document counts its positions anew.
+    pub documents: Vec<Vec<usize>>,
 }
 
 impl TokenBatch {
@@ -42,7 +45,22 @@ impl TokenBatch {
                 ids.extend(padding);
             }
         }
-        TokenBatch { ids, rows: rows.len(), width, left_pad }
+        TokenBatch { ids, rows: rows.len(), width, left_pad, documents: Vec::new() }
+    }
+
+    /// For the columns of each row, the first column of their document; of columns `start` and on. One row speaks for all
+    /// where they are alike.
+    pub(crate) fn origins(&self, start: usize) -> Vec<Vec<usize>> {
+        let mut origins: Vec<Vec<usize>> = self.left_pad.iter().map(|&pad| vec![pad; self.width]).collect();
+        for (row, documents) in origins.iter_mut().zip(&self.documents) {
+            for &first in documents {
+                row[first - start..].fill(first);
+            }
+        }
+        if origins.windows(2).all(|pair| pair[0] == pair[1]) {
+            origins.truncate(1);
+        }
+        origins
     }
 
     /// `[rows × width]`.

@@ -229,12 +229,26 @@ impl Decoder {
         }
     }
 
+    /// What the layers share when they read a batch from its beginning.
+    pub fn frame(&self, batch: &TokenBatch) -> Frame {
+        Frame::new(&self.config, batch, 0, &self.device())
+    }
+
+    /// The embeddings of a batch, `[rows × width, hidden]`.
+    pub fn embed(&self, batch: &TokenBatch) -> Tensor<2> {
+        self.embed_tokens.rows(&batch.ids)
+    }
+
     /// Final hidden states `[rows × width, hidden]`, after the last norm.
-    pub fn hidden(&self, batch: &TokenBatch, mut cache: Option<&mut Cache>) -> Tensor<2> {
+    pub fn hidden(&self, batch: &TokenBatch, cache: Option<&mut Cache>) -> Tensor<2> {
+        self.hidden_from(self.embed(batch), batch, cache)
+    }
+
+    /// Final hidden states from embeddings `x` of the batch, which may be other ones than the model's.
+    pub fn hidden_from(&self, mut x: Tensor<2>, batch: &TokenBatch, mut cache: Option<&mut Cache>) -> Tensor<2> {
         let device = self.device();
         let start = cache.as_ref().map_or(0, |cache| cache.width);
         let frame = Frame::new(&self.config, batch, start, &device);
-        let mut x = self.embed_tokens.rows(&batch.ids);
         for (index, layer) in self.layers.iter().enumerate() {
             x = layer.forward(x, &frame, cache.as_mut().map(|cache| &mut cache.layers[index]));
         }
@@ -245,10 +259,14 @@ impl Decoder {
         self.norm.forward(x)
     }
 
+    /// The matrix of the head, `[vocab, hidden]`.
+    pub fn head(&self) -> &Weight {
+        self.lm_head.as_ref().unwrap_or(&self.embed_tokens)
+    }
+
     /// Hidden states `[n, hidden]` to logits `[n, vocab]`.
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        let head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
-        head.product(hidden)
+        self.head().product(hidden)
     }
 
     /// Logits of the whole batch, `[rows × width, vocab]`.

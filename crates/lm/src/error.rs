@@ -16,6 +16,8 @@ pub enum LmError {
     Device(String),
     #[error("{0}")]
     Tokenizer(String),
+    #[error("adapter: {0}")]
+    Adapter(String),
     #[error("`{0}` is no size: say for example `5GB`")]
     Size(String),
     #[error("chat template {template}: {message}")]

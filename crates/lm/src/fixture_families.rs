@@ -135,7 +135,7 @@ fn adapters_attach_to_every_projection_train_merge_and_come_back_from_disk() {
         let projections = |name: &&String| name.contains("_proj") && name.ends_with(".weight");
         let wanted: Vec<String> = matrices.keys().filter(projections).cloned().collect();
         let (plain, mut decoder) = (load(case), load(case));
-        new_adapter(&mut decoder, &all_linear(), &random);
+        new_adapter(&mut decoder, &all_linear(), &random).unwrap();
         let batch = TokenBatch::right_padded(&ids(case), 0);
         assert_close(&to_host(decoder.forward(&batch)), &to_host(plain.forward(&batch)), 1e-5, name);
         move_adapters(&mut decoder);

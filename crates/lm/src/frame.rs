@@ -25,14 +25,13 @@ const MASKED: f32 = -1e30;
 impl Frame {
     /// A frame for `batch`, whose first column stands at position `start` of a sequence with `start` cached columns.
     pub fn new(config: &Config, batch: &TokenBatch, start: usize, device: &Device) -> Frame {
-        let padded = batch.left_pad.iter().any(|&pad| pad > 0);
-        let pads: &[usize] = if padded { &batch.left_pad } else { &[0] };
-        let (cos, sin) = angles(config, pads, start, batch.width, device);
+        let origins = batch.origins(start);
+        let (cos, sin) = angles(config, &origins, start, device);
         let groups = config.num_attention_heads / config.num_key_value_heads;
-        let needs_bias = padded || batch.width > 1;
-        let bias = needs_bias.then(|| bias(pads, start, batch.width, groups, device));
-        let begins_padded = config.has_linear_attention() && pads.iter().any(|&pad| pad > start);
-        let real = begins_padded.then(|| real(pads, start, batch.width, device));
+        let sees_all = batch.width <= 1 && origins.iter().flatten().all(|&origin| origin == 0);
+        let bias = (!sees_all).then(|| bias(&origins, start, groups, device));
+        let begins_padded = config.has_linear_attention() && batch.left_pad.iter().any(|&pad| pad > start);
+        let real = begins_padded.then(|| real(&batch.left_pad, start, batch.width, device));
         Frame { rows: batch.rows, seq: batch.width, cos, sin, bias, real }
     }
 
@@ -72,15 +71,16 @@ impl Frame {
     }
 }
 
-/// cos and sin of position × frequency, `[pads, width, 1, rotary dimensions]`; position 0 is a row's first real token.
-fn angles(config: &Config, pads: &[usize], start: usize, width: usize, device: &Device) -> (Tensor<4>, Tensor<4>) {
+/// cos and sin of position × frequency, `[origins, width, 1, rotary dimensions]`; position 0 is a document's first token.
+fn angles(config: &Config, origins: &[Vec<usize>], start: usize, device: &Device) -> (Tensor<4>, Tensor<4>) {
     let dim = config.rope.dim;
     let (frequencies, factor) = (config.rope.frequencies(), config.rope.attention_factor());
-    let mut cos = Vec::with_capacity(pads.len() * width * dim);
+    let width = origins.first().map_or(0, Vec::len);
+    let mut cos = Vec::with_capacity(origins.len() * width * dim);
     let mut sin = Vec::with_capacity(cos.capacity());
-    for pad in pads {
-        for column in start..start + width {
-            let position = column.saturating_sub(*pad) as f64;
+    for row in origins {
+        for (column, origin) in (start..).zip(row) {
+            let position = column.saturating_sub(*origin) as f64;
             for j in 0..dim {
                 let angle = position * frequencies[j % (dim / 2)];
                 cos.push((angle.cos() * factor) as f32);
@@ -88,22 +88,23 @@ fn angles(config: &Config, pads: &[usize], start: usize, width: usize, device: &
             }
         }
     }
-    let shape = [pads.len(), width, 1, dim];
+    let shape = [origins.len(), width, 1, dim];
     (Tensor::from_data(TensorData::new(cos, shape), device), Tensor::from_data(TensorData::new(sin, shape), device))
 }
 
-/// The additive mask: key ≤ query, and no key in a row's left padding.
-fn bias(pads: &[usize], start: usize, width: usize, groups: usize, device: &Device) -> Tensor<4> {
+/// The additive mask: no key behind the query, and none before the query's document.
+fn bias(origins: &[Vec<usize>], start: usize, groups: usize, device: &Device) -> Tensor<4> {
+    let width = origins.first().map_or(0, Vec::len);
     let keys = start + width;
-    let mut values = Vec::with_capacity(pads.len() * groups * width * keys);
-    for &pad in pads {
+    let mut values = Vec::with_capacity(origins.len() * groups * width * keys);
+    for row in origins {
         for _ in 0..groups {
-            for query in start..keys {
-                values.extend((0..keys).map(|key| if key <= query && key >= pad { 0.0 } else { MASKED }));
+            for (query, &origin) in (start..).zip(row) {
+                values.extend((0..keys).map(|key| if key <= query && key >= origin { 0.0 } else { MASKED }));
             }
         }
     }
-    Tensor::from_data(TensorData::new(values, [pads.len(), 1, groups * width, keys]), device)
+    Tensor::from_data(TensorData::new(values, [origins.len(), 1, groups * width, keys]), device)
 }
 
 fn real(pads: &[usize], start: usize, width: usize, device: &Device) -> Tensor<2> {

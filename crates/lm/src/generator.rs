@@ -116,7 +116,8 @@ impl<'a> Generator<'a> {
     pub fn step(&mut self) -> Vec<Token> {
         let Some(cache) = &mut self.cache else { return Vec::new() };
         let ids = self.running.iter().filter_map(|one| one.ids.last().copied()).collect();
-        let next = TokenBatch { ids, rows: self.running.len(), width: 1, left_pad: cache.left_pad.clone() };
+        let left_pad = cache.left_pad.clone();
+        let next = TokenBatch { ids, rows: self.running.len(), width: 1, left_pad, documents: Vec::new() };
         let logits = last_logits(self.decoder, &next, cache);
         let rows = logits.chunks_exact(self.decoder.config.vocab_size);
         let tokens: Vec<Token> = self.running.iter_mut().zip(rows).map(|(one, logits)| one.sample(logits)).collect();

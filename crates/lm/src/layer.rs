@@ -22,9 +22,9 @@ pub enum Mixer {
 
 /// What a layer remembers of the columns so far: its mixer fills one of the two.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LayerCache {
-    pub attention: Option<KeyValues>,
-    pub delta: Option<DeltaState>,
+pub struct LayerCache {
+    pub(crate) attention: Option<KeyValues>,
+    pub(crate) delta: Option<DeltaState>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ impl Layer {
     }
 
     /// `x` `[rows × seq, hidden]` to the same shape.
-    pub(crate) fn forward(&self, x: Tensor<2>, frame: &Frame, cache: Option<&mut LayerCache>) -> Tensor<2> {
+    pub fn forward(&self, x: Tensor<2>, frame: &Frame, cache: Option<&mut LayerCache>) -> Tensor<2> {
         let normed = self.input_layernorm.forward(x.clone());
         let x = x + match &self.mixer {
             Mixer::Attention(mixer) => mixer.forward(normed, frame, cache.map(|cache| &mut cache.attention)),

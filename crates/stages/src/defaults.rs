@@ -16,6 +16,10 @@ pub fn max_position_embeddings() -> usize {
     1024
 }
 
+pub fn yes() -> bool {
+    true
+}
+
 pub fn one() -> f64 {
     1.0
 }

@@ -7,7 +7,8 @@ use gazal_data::Stream;
 use gazal_lm::{Decoder, Trainable};
 use gazal_stage_api::{Context, Level, Problem, StageError};
 use gazal_train::{
-    Gradients, OptimConfig, Optimizer, Schedule, Sequence, latest_checkpoint, mean_loss, save_checkpoint,
+    Gradients, LossSettings, Noise, OptimConfig, Optimizer, Schedule, Sequence, latest_checkpoint, mean_loss,
+    save_checkpoint,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -31,6 +32,8 @@ pub struct Settings {
     /// How much lower a held-out loss must be to count as better.
     pub early_stopping_threshold: f64,
     pub train_sampling_strategy: SamplingStrategy,
+    pub gradient_checkpointing: bool,
+    pub neftune_noise_alpha: Option<f64>,
     pub pad: u32,
 }
 
@@ -105,7 +108,8 @@ pub fn fit(
     }
     while step < settings.schedule.total_steps && !progress.stopped {
         let rows = rows_of_step(order.as_ref(), train.len(), step, settings.window());
-        let (loss, mut gradients, tokens) = window_gradients(decoder, train, &rows, settings);
+        let noise = settings.neftune_noise_alpha.map(|alpha| Noise { alpha, seed: context.seed, step });
+        let (loss, mut gradients, tokens) = window_gradients(decoder, train, &rows, (settings, noise));
         let norm = gradients.clip(settings.max_grad_norm);
         if !loss.is_finite() || !norm.is_finite() {
             return Err(non_finite(context.wip(), step, loss, norm, &rows));
@@ -160,13 +164,15 @@ fn window_gradients(
     decoder: &Decoder,
     train: &[Sequence],
     rows: &[usize],
-    settings: &Settings,
+    (settings, noise): (&Settings, Option<Noise>),
 ) -> (f64, Gradients, u64) {
     let mut sequences: Vec<&Sequence> = rows.iter().map(|&row| &train[row]).collect();
     sequences.sort_by_key(|sequence| sequence.ids.len());
     let tokens = sequences.iter().map(|sequence| sequence.ids.len() as u64).sum();
     let micro_batches: Vec<&[&Sequence]> = sequences.chunks(settings.per_device_train_batch_size).collect();
-    let (loss, gradients) = gazal_train::window_gradients(decoder, settings.trainable, &micro_batches, settings.pad);
+    let Settings { trainable, gradient_checkpointing, pad, .. } = *settings;
+    let how = LossSettings { trainable, pad, noise, gradient_checkpointing };
+    let (loss, gradients) = gazal_train::window_gradients(decoder, &micro_batches, &how);
     (loss, gradients, tokens)
 }
 

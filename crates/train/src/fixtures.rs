@@ -8,7 +8,7 @@ use gazal_lm::weights::{Weights, to_host};
 use gazal_lm::{Decoder, TokenBatch, Trainable, load_adapter};
 use serde_json::Value;
 
-use crate::{Gradients, OptimConfig, OptimKind, Optimizer, Sequence, loss_and_gradients, mean_loss};
+use crate::{Gradients, LossSettings, OptimConfig, OptimKind, Optimizer, Sequence, loss_and_gradients, mean_loss};
 
 fn folder(name: &str) -> PathBuf {
     let root = std::env::var("GAZAL_FIXTURES")
@@ -31,7 +31,7 @@ fn case(name: &str) -> Case {
     let numbers = serde_json::from_str(&std::fs::read_to_string(folder.join("expected.json")).unwrap()).unwrap();
     let (shape, ids) = expected.get("input_ids").unwrap();
     let sequences = ids.chunks(shape[1]).map(|row| row.iter().map(|&id| id as u32).collect());
-    let sequences = sequences.map(|ids| Sequence { ids, learn_from: 6 }).collect();
+    let sequences = sequences.map(|ids| Sequence::new(ids, 6)).collect();
     Case { decoder, expected, numbers, sequences }
 }
 
@@ -39,7 +39,7 @@ impl Case {
     fn step_gradients(&self) -> (f64, Gradients) {
         let rows: Vec<&Sequence> = self.sequences.iter().collect();
         let targets = rows.iter().map(|row| row.targets()).sum();
-        loss_and_gradients(&self.decoder, Trainable::Adapters, &rows, targets, 0)
+        loss_and_gradients(&self.decoder, &rows, targets, &LossSettings::new(Trainable::Adapters, 0))
     }
 
     /// Puts the adapter in place that three steps of PEFT's training gave.
@@ -156,7 +156,8 @@ fn every_adapter_tensor_has_a_gradient_and_moves_within_two_steps() {
     gazal_lm::new_adapter(&mut decoder, &config, &|name, index| {
         let seed = name.bytes().fold(index, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
         (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11) as f64 / (1_u64 << 53) as f64
-    });
+    })
+    .unwrap();
     let mut case = Case { decoder, ..case("dora-rslora") };
     let mut before = std::collections::BTreeMap::new();
     case.decoder.visit_adapters(&mut |name, slot| {

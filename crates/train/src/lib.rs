@@ -6,19 +6,25 @@ mod checkpoint;
 #[cfg(test)]
 mod fixtures;
 mod gradients;
+mod head;
+mod layers;
+mod noise;
 mod optim;
 mod policy;
 mod schedule;
 mod sequence;
+#[cfg(test)]
+mod tests;
 
 pub use checkpoint::{Checkpoint, latest_checkpoint, load_parameters, save_checkpoint, save_parameters};
 pub use gradients::Gradients;
+pub use noise::Noise;
 pub use optim::{OptimConfig, OptimKind, Optimizer};
 pub use policy::{
     ImportanceSampling, LossType, PolicyBatch, PolicyConfig, PolicyLoss, ScaleRewards, Window, advantages, policy_loss,
 };
 pub use schedule::{Schedule, SchedulerType};
-pub use sequence::{Sequence, loss_and_gradients, mean_loss, window_gradients};
+pub use sequence::{LossSettings, Sequence, loss_and_gradients, mean_loss, window_gradients};
 
 use gazal_lm::Decoder;
 use rayon::prelude::*;

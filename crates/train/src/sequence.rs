@@ -1,21 +1,70 @@
-//! Supervised sequences: which tokens are learnt, and the loss over them.
+//! Supervised sequences: which tokens are learnt, documents that share a row, and the loss over them.
 
-use gazal_lm::{Decoder, TokenBatch, Trainable};
+use burn::tensor::Tensor;
+use gazal_lm::{Decoder, TokenBatch, Trainable, indices};
 
-use crate::Gradients;
+use crate::head;
+use crate::noise::noisy;
+use crate::{Gradients, Noise, layers};
 
-/// Token ids of which those from `learn_from` on are targets.
+/// A row to learn from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sequence {
     pub ids: Vec<u32>,
-    /// At least 1: the first token has nothing before it to be predicted from.
-    pub learn_from: usize,
+    /// Whether each token is to be predicted. Where a document begins, none is: nothing before it says what comes.
+    learn: Vec<bool>,
+    /// Where further documents begin that share the row.
+    documents: Vec<usize>,
 }
 
 impl Sequence {
+    /// Learns the ids from `learn_from` on.
+    pub fn new(ids: Vec<u32>, learn_from: usize) -> Sequence {
+        let learn = (0..ids.len()).map(|at| at >= learn_from).collect();
+        Sequence::masked(ids, learn)
+    }
+
+    /// Learns the ids that `learn` marks, which has one mark for each.
+    pub fn masked(ids: Vec<u32>, mut learn: Vec<bool>) -> Sequence {
+        learn.resize(ids.len(), false);
+        learn.iter_mut().take(1).for_each(|first| *first = false);
+        Sequence { ids, learn, documents: Vec::new() }
+    }
+
+    /// One row of several documents, which do not see one another.
+    pub fn packed<'a>(documents: impl IntoIterator<Item = &'a Sequence>) -> Sequence {
+        let mut row = Sequence { ids: Vec::new(), learn: Vec::new(), documents: Vec::new() };
+        for document in documents {
+            let first = row.ids.len();
+            row.documents.extend((first > 0).then_some(first));
+            row.documents.extend(document.documents.iter().map(|start| first + start));
+            row.ids.extend_from_slice(&document.ids);
+            row.learn.extend_from_slice(&document.learn);
+        }
+        row
+    }
+
+    /// The first `length` ids, or all.
+    #[must_use]
+    pub fn cut(mut self, length: usize) -> Sequence {
+        self.ids.truncate(length);
+        self.learn.truncate(length);
+        self.documents.retain(|&start| start < length);
+        self
+    }
+
+    /// Ids from `from` to `to` of a row, as a row: a document that is cut in two goes on as one of its own.
+    #[must_use]
+    pub fn part(&self, from: usize, to: usize) -> Sequence {
+        let mut part = Sequence::masked(self.ids[from..to].to_vec(), self.learn[from..to].to_vec());
+        part.documents =
+            self.documents.iter().filter(|&&start| start > from && start < to).map(|start| start - from).collect();
+        part
+    }
+
     /// Number of targets.
     pub fn targets(&self) -> usize {
-        self.ids.len().saturating_sub(self.learn_from.max(1))
+        self.learn.iter().filter(|&&learnt| learnt).count()
     }
 }
 
@@ -29,15 +78,35 @@ struct Targets {
 impl Targets {
     fn new(sequences: &[&Sequence], pad: u32) -> Targets {
         let rows: Vec<&[u32]> = sequences.iter().map(|sequence| sequence.ids.as_slice()).collect();
-        let batch = TokenBatch::right_padded(&rows, pad);
+        let mut batch = TokenBatch::right_padded(&rows, pad);
+        if sequences.iter().any(|sequence| !sequence.documents.is_empty()) {
+            batch.documents = sequences.iter().map(|sequence| sequence.documents.clone()).collect();
+        }
         let (mut positions, mut ids) = (Vec::new(), Vec::new());
         for (row, sequence) in sequences.iter().enumerate() {
-            for at in sequence.learn_from.max(1)..sequence.ids.len() {
+            for at in (0..sequence.ids.len()).filter(|&at| sequence.learn[at]) {
                 positions.push(row * batch.width + at - 1);
                 ids.push(sequence.ids[at]);
             }
         }
         Targets { batch, positions, ids }
+    }
+}
+
+/// What the loss of one step depends on besides the sequences.
+#[derive(Clone, Copy, Debug)]
+pub struct LossSettings {
+    pub trainable: Trainable,
+    pub pad: u32,
+    /// Added to the embeddings, if any.
+    pub noise: Option<Noise>,
+    /// Keeps what goes into each layer only, and computes the rest a second time.
+    pub gradient_checkpointing: bool,
+}
+
+impl LossSettings {
+    pub fn new(trainable: Trainable, pad: u32) -> LossSettings {
+        LossSettings { trainable, pad, noise: None, gradient_checkpointing: false }
     }
 }
 
@@ -47,12 +116,11 @@ impl Targets {
 /// do not depend on the number of threads.
 pub fn window_gradients(
     decoder: &Decoder,
-    trainable: Trainable,
     micro_batches: &[&[&Sequence]],
-    pad: u32,
+    settings: &LossSettings,
 ) -> (f64, Gradients) {
     let targets = micro_batches.iter().flat_map(|rows| rows.iter()).map(|sequence| sequence.targets()).sum();
-    let part = |rows: &&[&Sequence]| loss_and_gradients(decoder, trainable, rows, targets, pad);
+    let part = |rows: &&[&Sequence]| loss_and_gradients(decoder, rows, targets, settings);
     let mut sum = (0.0, Gradients::default());
     for (loss, gradients) in crate::side_by_side(decoder, micro_batches, part) {
         sum.0 += loss;
@@ -65,18 +133,28 @@ pub fn window_gradients(
 /// sum over micro-batches does not depend on how the window is cut.
 pub fn loss_and_gradients(
     decoder: &Decoder,
-    trainable: Trainable,
     sequences: &[&Sequence],
     window_targets: usize,
-    pad: u32,
+    settings: &LossSettings,
 ) -> (f64, Gradients) {
-    let targets = Targets::new(sequences, pad);
+    let (device, trainable) = (decoder.device(), settings.trainable);
+    let Targets { batch, positions, ids } = Targets::new(sequences, settings.pad);
+    let noise = settings.noise.map(|noise| noise.like(sequences, &batch, decoder.config.hidden_size));
+    let with_noise = |embedded| match noise {
+        Some(noise) => noisy(embedded, noise, &device),
+        None => embedded,
+    };
+    let positions = indices(positions.into_iter(), &device);
+    let slope = -1.0 / window_targets.max(1) as f64;
+    let loss =
+        |tracked: &Decoder, hidden: Tensor<2>| head::score(tracked, hidden.select(0, positions.clone()), &ids, slope);
+    if settings.gradient_checkpointing {
+        return layers::gradients(decoder, trainable, (&batch, with_noise(decoder.embed(&batch))), &loss);
+    }
     let mut tracked = decoder.tracked(trainable);
-    let log_probs = tracked.log_probs(&targets.batch, &targets.positions, &targets.ids, 1.0);
-    let loss = log_probs.sum().neg().div_scalar(window_targets.max(1) as f64);
-    let gradients = loss.backward();
-    let value = gazal_lm::weights::to_host(loss.inner()).first().copied().unwrap_or(f32::NAN);
-    (f64::from(value), Gradients::collect(&mut tracked, trainable, &gradients))
+    let scored = loss(&tracked, tracked.hidden_from(with_noise(tracked.embed(&batch)), &batch, None));
+    let gradients = scored.surrogate.backward();
+    (scored.value, Gradients::collect(&mut tracked, trainable, &gradients))
 }
 
 /// Mean cross-entropy per target, without gradients, `batch` sequences at a time.

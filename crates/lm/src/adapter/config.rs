@@ -104,7 +104,7 @@ impl AdapterConfig {
     }
 
     /// What types cannot say: patterns that are none, ranks and alphas that are no numbers.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         for (field, pattern) in [("rank_pattern", &self.rank_pattern), ("alpha_pattern", &self.alpha_pattern)] {
             for (name, value) in pattern {
                 regex(&format!("(.*\\.)?({name})")).map_err(|error| format!("`{field}`: {error}"))?;

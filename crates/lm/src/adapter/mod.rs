@@ -17,7 +17,15 @@ const PREFIX: &str = "base_model.model.";
 
 /// Gives every targeted projection a fresh adapter that changes nothing yet: `A ~ U(±1/√in)`, `B = 0`, and for
 /// DoRA `m = ‖W‖` (PEFT's initialisation). `uniform(name, i)` gives the i-th random number of a tensor.
-pub fn new_adapter(decoder: &mut Decoder, config: &AdapterConfig, uniform: &dyn Fn(&str, u64) -> f64) {
+///
+/// # Errors
+/// When the configuration names no module of the model.
+pub fn new_adapter(
+    decoder: &mut Decoder,
+    config: &AdapterConfig,
+    uniform: &dyn Fn(&str, u64) -> f64,
+) -> Result<(), LmError> {
+    let mut adapted = 0;
     for_each_target(decoder, config, &mut |name, linear| {
         let [output, input] = linear.weight.dims();
         let device = linear.weight.device();
@@ -29,10 +37,14 @@ pub fn new_adapter(decoder: &mut Decoder, config: &AdapterConfig, uniform: &dyn 
         let b = Tensor::zeros([output, rank], &device);
         let norm = linear.weight.tensor().powi_scalar(2).sum_dim(1).sqrt().squeeze_dim::<1>(1);
         linear.adapter = Some(Adapter::new(a, b, config.use_dora.then_some(norm), config.scale(module(name))));
-        Ok::<_, LmError>(())
-    })
-    .unwrap_or_default();
+        adapted += 1;
+        Ok(())
+    })?;
     decoder.refresh_norms();
+    match adapted {
+        0 => Err(LmError::Adapter(format!("{:?} names no projection of this model", config.target_modules))),
+        _ => Ok(()),
+    }
 }
 
 /// Loads a PEFT folder onto `decoder`, replacing any adapter it has.

@@ -50,6 +50,10 @@ pub struct Params {
     #[serde(default)]
     #[schemars(with = "String")]
     pub train_sampling_strategy: SamplingStrategy,
+    /// Keeps only what goes into each layer until the backward pass, and computes the rest a second time: slower, and the
+    /// memory of one layer.
+    #[serde(default)]
+    pub gradient_checkpointing: bool,
     #[serde(default = "defaults::logging_steps")]
     pub logging_steps: u64,
     #[serde(default = "defaults::save_steps")]
@@ -170,6 +174,8 @@ impl Params {
             early_stopping_patience: 0,
             early_stopping_threshold: 0.0,
             train_sampling_strategy: self.train_sampling_strategy,
+            gradient_checkpointing: self.gradient_checkpointing,
+            neftune_noise_alpha: None,
             pad: tokenizer.pad,
         }
     }
@@ -182,8 +188,7 @@ fn pack(tokenizer: &Tokenizer, rows: &[Text], length: usize) -> Result<Vec<Seque
         ids.extend(tokenizer.encode(&row.text).map_err(StageError::failed)?);
         ids.push(tokenizer.eos);
     }
-    let blocks: Vec<Sequence> =
-        ids.chunks_exact(length).map(|block| Sequence { ids: block.to_vec(), learn_from: 1 }).collect();
+    let blocks: Vec<Sequence> = ids.chunks_exact(length).map(|block| Sequence::new(block.to_vec(), 1)).collect();
     if blocks.is_empty() {
         return Err(StageError::failed(format!(
             "the data set has {} tokens, fewer than one block of {length}",

@@ -1,5 +1,7 @@
-//! `sft`: supervised fine-tuning of a LoRA, rsLoRA or DoRA adapter on prompts and completions; the loss is on the
-//! completion only.
+//! `sft`: supervised fine-tuning of a LoRA, rsLoRA or DoRA adapter on conversations, prompts with completions, or texts.
+
+mod examples;
+mod packing;
 
 use gazal_lm::{AdapterConfig, Decoder, Targets, Tokenizer, Trainable, new_adapter, save_adapter};
 use gazal_stage_api::{
@@ -8,9 +10,10 @@ use gazal_stage_api::{
 use gazal_train::{OptimConfig, OptimKind, Schedule, SchedulerType, Sequence};
 use serde::{Deserialize, Serialize};
 
-use crate::rows::{PromptCompletion, read_split};
 use crate::supervised::{self, SamplingStrategy, Settings, check_positive};
 use crate::{defaults, device};
+use examples::{Reading, TruncationMode};
+use packing::PackingStrategy;
 
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -24,11 +27,33 @@ pub struct Params {
     pub use_rslora: bool,
     #[serde(default)]
     pub use_dora: bool,
-    #[serde(default = "defaults::all_projections")]
-    pub lora_target_modules: Vec<String>,
-    /// Longer examples are dropped and counted.
+    /// Names of projections; or `all-linear`, or a regular expression for whole names.
+    #[serde(default)]
+    pub lora_target_modules: TargetModules,
+    /// Tokens of an example, and of a row of packed ones, at most.
     #[serde(default = "defaults::max_position_embeddings")]
     pub max_length: usize,
+    /// What becomes of longer examples: they are dropped, or their end is cut off.
+    #[serde(default)]
+    pub truncation_mode: TruncationMode,
+    /// Whether of a prompt with its completion only the completion is learnt.
+    #[serde(default = "defaults::yes")]
+    pub completion_only_loss: bool,
+    /// Whether of a conversation only what the chat template marks as the assistant's is learnt.
+    #[serde(default)]
+    pub assistant_only_loss: bool,
+    /// Puts several examples into a row, where they do not see one another.
+    #[serde(default)]
+    pub packing: bool,
+    #[serde(default)]
+    pub packing_strategy: PackingStrategy,
+    /// Noise on the embeddings while training (NEFTune), 5 for example; none if it is absent.
+    #[serde(default)]
+    pub neftune_noise_alpha: Option<f64>,
+    /// Keeps only what goes into each layer until the backward pass, and computes the rest a second time: slower, and the
+    /// memory of one layer.
+    #[serde(default)]
+    pub gradient_checkpointing: bool,
     pub num_train_epochs: f64,
     pub learning_rate: f64,
     #[serde(default)]
@@ -64,6 +89,21 @@ pub struct Params {
     pub save_total_limit: usize,
 }
 
+/// Which projections get an adapter.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(crate = "gazal_stage_api::schemars")]
+pub enum TargetModules {
+    Names(Vec<String>),
+    Pattern(String),
+}
+
+impl Default for TargetModules {
+    fn default() -> TargetModules {
+        TargetModules::Names(defaults::all_projections())
+    }
+}
+
 fn rank() -> usize {
     16
 }
@@ -84,7 +124,11 @@ impl Kind for Sft {
     fn inputs(&self, _: &Params, _: &Declared) -> Vec<InPort> {
         vec![
             InPort::one("model", PortType::Model, "the base, frozen"),
-            InPort::many("dataset", PortType::Dataset, "`prompt`, `completion`; splits `train` and `validation`"),
+            InPort::many(
+                "dataset",
+                PortType::Dataset,
+                "`messages`, `prompt` and `completion`, or `text`; splits `train` and `validation`",
+            ),
         ]
     }
 
@@ -109,7 +153,17 @@ impl Kind for Sft {
             let problem = Problem::new("early_stopping_patience", "needs `eval_steps`");
             problems.push(problem.with_help("set `eval_steps` to the steps between evaluations"));
         }
-        problems.extend(defaults::unknown_projections("lora_target_modules", &params.lora_target_modules));
+        match &params.lora_target_modules {
+            TargetModules::Names(names) => {
+                problems.extend(defaults::unknown_projections("lora_target_modules", names));
+            }
+            TargetModules::Pattern(_) => {
+                problems.extend(params.adapter().check().err().map(|why| Problem::new("lora_target_modules", why)));
+            }
+        }
+        if params.neftune_noise_alpha.is_some_and(|alpha| !(alpha > 0.0)) {
+            problems.push(Problem::new("neftune_noise_alpha", "must be above 0"));
+        }
         problems
     }
 
@@ -118,14 +172,21 @@ impl Kind for Sft {
         let folder = context.input("model")?;
         let tokenizer = Tokenizer::load(folder).map_err(StageError::failed)?;
         let mut decoder = Decoder::load(folder, &device).map_err(StageError::failed)?;
-        let train = sequences(context, &tokenizer, "train", params.max_length)?;
-        let validation = sequences(context, &tokenizer, "validation", params.max_length)?;
+        if params.packing && decoder.config.has_linear_attention() {
+            return Err(StageError::failed(
+                "`packing` is not for models with linear attention, whose state would go from \
+                one example to the next: leave it out",
+            ));
+        }
+        let train = params.rows(context, &tokenizer, "train")?;
+        let validation = params.rows(context, &tokenizer, "validation")?;
         if train.is_empty() {
             return Err(StageError::failed("no training example is left: the data set is empty or all are too long"));
         }
 
         let adapter = params.adapter();
-        new_adapter(&mut decoder, &adapter, &device::tensor_numbers(context.seed, "initial adapter"));
+        let numbers = device::tensor_numbers(context.seed, "initial adapter");
+        new_adapter(&mut decoder, &adapter, &numbers).map_err(StageError::failed)?;
         let settings = params.settings(&tokenizer, train.len());
         let progress = supervised::fit(context, &mut decoder, &train, &validation, &settings)?;
 
@@ -136,12 +197,33 @@ impl Kind for Sft {
 
 impl Params {
     fn adapter(&self) -> AdapterConfig {
-        let targets = Targets::Names(self.lora_target_modules.clone());
+        let targets = match &self.lora_target_modules {
+            TargetModules::Names(names) => Targets::Names(names.clone()),
+            TargetModules::Pattern(pattern) => Targets::Pattern(pattern.clone()),
+        };
         AdapterConfig {
             use_rslora: self.use_rslora,
             use_dora: self.use_dora,
             ..AdapterConfig::new(self.lora_r, self.lora_alpha, targets)
         }
+    }
+
+    /// The rows of a split, packed where they are to be.
+    fn rows(&self, context: &mut Context, tokenizer: &Tokenizer, split: &str) -> Result<Vec<Sequence>, StageError> {
+        let reading = Reading {
+            tokenizer,
+            max_length: self.max_length,
+            truncation_mode: self.truncation_mode,
+            completion_only_loss: self.completion_only_loss,
+            assistant_only_loss: self.assistant_only_loss,
+        };
+        let examples = reading.split(context, split)?;
+        if !self.packing {
+            return Ok(examples);
+        }
+        let rows = packing::pack(&examples, self.max_length, self.packing_strategy);
+        context.say(Level::Info, format!("{} {split} examples are packed into {} rows", examples.len(), rows.len()));
+        Ok(rows)
     }
 
     fn settings(&self, tokenizer: &Tokenizer, rows: usize) -> Settings {
@@ -161,37 +243,9 @@ impl Params {
             early_stopping_patience: self.early_stopping_patience,
             early_stopping_threshold: self.early_stopping_threshold,
             train_sampling_strategy: SamplingStrategy::Random,
+            gradient_checkpointing: self.gradient_checkpointing,
+            neftune_noise_alpha: self.neftune_noise_alpha,
             pad: tokenizer.pad,
         }
     }
-}
-
-/// Prompt and completion tokenised apart and joined, the eos learnt with the completion; what is too long is dropped
-/// and said.
-fn sequences(
-    context: &mut Context,
-    tokenizer: &Tokenizer,
-    split: &str,
-    max_length: usize,
-) -> Result<Vec<Sequence>, StageError> {
-    let rows: Vec<PromptCompletion> = read_split(context.inputs("dataset"), split)?;
-    let count = rows.len();
-    let mut kept = Vec::with_capacity(count);
-    for row in rows {
-        let mut ids = tokenizer.encode(&row.prompt).map_err(StageError::failed)?;
-        let learn_from = ids.len();
-        ids.extend(tokenizer.encode(&row.completion).map_err(StageError::failed)?);
-        ids.push(tokenizer.eos);
-        if ids.len() <= max_length {
-            kept.push(Sequence { ids, learn_from });
-        }
-    }
-    if kept.len() < count {
-        let dropped = count - kept.len();
-        context.say(
-            Level::Warning,
-            format!("{dropped} of {count} {split} examples are longer than {max_length} tokens and were dropped"),
-        );
-    }
-    Ok(kept)
 }

@@ -1,0 +1,152 @@
+//! From the rows of a data set to sequences: the forms that TRL reads, what of them is learnt, and what is too long.
+
+use gazal_lm::{ChatOptions, Tokenizer};
+use gazal_stage_api::{Context, JsonSchema, Level, StageError};
+use gazal_train::Sequence;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::rows::read_split;
+
+/// A row in one of three forms: `messages`; `prompt` and `completion`; `text`.
+#[derive(Deserialize)]
+struct Row {
+    messages: Option<Vec<Value>>,
+    #[serde(default)]
+    tools: Option<Vec<Value>>,
+    prompt: Option<Words>,
+    completion: Option<Words>,
+    text: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Words {
+    Text(String),
+    Messages(Vec<Value>),
+}
+
+/// What becomes of an example that is longer than `max_length`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(crate = "gazal_stage_api::schemars")]
+pub enum TruncationMode {
+    /// It is left out: an answer that is cut off teaches not to end.
+    #[default]
+    Drop,
+    /// Its end is cut off.
+    KeepStart,
+}
+
+/// What is learnt of an example, and how long it may be.
+pub struct Reading<'a> {
+    pub tokenizer: &'a Tokenizer,
+    pub max_length: usize,
+    pub truncation_mode: TruncationMode,
+    /// For prompts with completions; they are learnt too where it is false.
+    pub completion_only_loss: bool,
+    /// For conversations: only what the template marks as the assistant's.
+    pub assistant_only_loss: bool,
+}
+
+impl Reading<'_> {
+    /// The sequences of a split. What is cut off, too long or without anything to learn is counted and said.
+    pub fn split(&self, context: &mut Context, split: &str) -> Result<Vec<Sequence>, StageError> {
+        let rows: Vec<Row> = read_split(context.inputs("dataset"), split)?;
+        let count = rows.len();
+        let (mut kept, mut long, mut empty) = (Vec::with_capacity(count), 0, 0);
+        for (index, row) in rows.iter().enumerate() {
+            let failed = |why: String| StageError::failed(format!("row {} of the split `{split}`: {why}", index + 1));
+            let whole = self.sequence(row).map_err(failed)?;
+            let is_long = whole.ids.len() > self.max_length;
+            long += usize::from(is_long);
+            if is_long && self.truncation_mode == TruncationMode::Drop {
+                continue;
+            }
+            let sequence = whole.cut(self.max_length);
+            match sequence.targets() {
+                0 => empty += 1,
+                _ => kept.push(sequence),
+            }
+        }
+        let done = if self.truncation_mode == TruncationMode::Drop { "dropped" } else { "cut off" };
+        let max_length = self.max_length;
+        for (number, what) in [
+            (long, format!("are longer than {max_length} tokens and were {done}")),
+            (empty, "have nothing to learn and were dropped".to_string()),
+        ] {
+            if number > 0 {
+                context.say(Level::Warning, format!("{number} of {count} {split} examples {what}"));
+            }
+        }
+        Ok(kept)
+    }
+
+    fn sequence(&self, row: &Row) -> Result<Sequence, String> {
+        match row {
+            Row { messages: Some(messages), prompt: None, completion: None, text: None, .. } => {
+                self.conversation(messages, row)
+            }
+            Row { prompt: Some(Words::Text(prompt)), completion: Some(Words::Text(completion)), .. } => {
+                self.joined(prompt, completion, true)
+            }
+            Row { prompt: Some(Words::Messages(prompt)), completion: Some(Words::Messages(completion)), .. } => {
+                self.continued(prompt, completion, row)
+            }
+            Row { text: Some(text), prompt: None, completion: None, messages: None, .. } => {
+                let mut ids = self.encode(text)?;
+                ids.push(self.tokenizer.eos);
+                Ok(Sequence::new(ids, 1))
+            }
+            _ => {
+                Err("has to have `messages`, or `prompt` and `completion` (both texts or both messages), or `text`"
+                    .into())
+            }
+        }
+    }
+
+    fn conversation(&self, messages: &[Value], row: &Row) -> Result<Sequence, String> {
+        let options = options(row, false);
+        if self.assistant_only_loss {
+            let told = self.tokenizer.encode_conversation(messages, &options).map_err(|error| error.to_string())?;
+            return Ok(Sequence::masked(told.ids, told.assistant));
+        }
+        let ids = self.tokenizer.encode_chat(messages, &options).map_err(|error| error.to_string())?;
+        Ok(Sequence::new(ids, 1))
+    }
+
+    /// A prompt that a template ends where the assistant's turn begins, and what the template writes after it.
+    fn continued(&self, prompt: &[Value], completion: &[Value], row: &Row) -> Result<Sequence, String> {
+        let whole = [prompt, completion].concat();
+        if self.assistant_only_loss {
+            return self.conversation(&whole, row);
+        }
+        let template = self.tokenizer.chat_template(row.tools.is_some()).map_err(|error| error.to_string())?;
+        let render = |messages: &[Value], prompts| {
+            template.render(messages, &options(row, prompts)).map_err(|error| error.to_string())
+        };
+        let (before, whole) = (render(prompt, true)?, render(&whole, false)?);
+        let after = whole.strip_prefix(&before).ok_or(
+            "the chat template writes the prompt in another way when the completion follows, so that no text of the \
+             completion's own is left: use `messages` with `assistant_only_loss`",
+        )?;
+        self.joined(&before, after, false)
+    }
+
+    /// Both tokenised apart and joined; `ends` puts an end-of-text token after them, which is learnt.
+    fn joined(&self, prompt: &str, completion: &str, ends: bool) -> Result<Sequence, String> {
+        let mut ids = self.encode(prompt)?;
+        let learn_from = if self.completion_only_loss { ids.len() } else { 1 };
+        ids.extend(self.encode(completion)?);
+        ids.extend(ends.then_some(self.tokenizer.eos));
+        Ok(Sequence::new(ids, learn_from))
+    }
+
+    fn encode(&self, text: &str) -> Result<Vec<u32>, String> {
+        self.tokenizer.encode(text).map_err(|error| error.to_string())
+    }
+}
+
+fn options(row: &Row, add_generation_prompt: bool) -> ChatOptions {
+    ChatOptions { add_generation_prompt, tools: row.tools.clone().unwrap_or_default(), ..ChatOptions::default() }
+}
