@@ -1,4 +1,4 @@
-//! Products with packed weights on the CPU: what decoding spends its time on.
+//! What the CPU spends its time on in decoding and in losses: products with packed weights, and softmax.
 //!
 //! Burn's CPU backend hands products to `gemm`, which lays the weight out anew at each call and converts bfloat16 to
 //! float32 as a whole. Decoding multiplies few rows with the same weights again and again, so that this laying out is
@@ -8,6 +8,8 @@
 //! needs no `unsafe` here.
 
 mod packed;
+mod softmax;
 mod tile;
 
 pub use packed::{Form, Packed};
+pub use softmax::softmax;

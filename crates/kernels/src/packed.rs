@@ -3,7 +3,7 @@
 use half::bf16;
 use rayon::prelude::*;
 
-use crate::tile::{Pass, ROWS};
+use crate::tile::{Pass, ROWS, with_widest};
 
 /// Columns of the result that one pass over a part of the weight makes: a cache line of each of four vectors of 16.
 pub(crate) const PANEL: usize = 64;
@@ -96,7 +96,7 @@ impl Packed {
             for (x, parts) in groups.iter().zip(parts.chunks_mut(ROWS)) {
                 let mut sums = [0.0; ROWS * PANEL];
                 let out = &mut sums[..parts.len() * PANEL];
-                Pass { x, panel: self.panel(index), out }.go();
+                with_widest(Pass { x, panel: self.panel(index), out });
                 for (part, sums) in parts.iter_mut().zip(sums.chunks_exact(PANEL)) {
                     part.copy_from_slice(&sums[..part.len()]);
                 }

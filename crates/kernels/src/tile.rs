@@ -5,7 +5,7 @@
 //! by one, and one processor what another gives.
 #![expect(clippy::needless_range_loop, reason = "loops over constants are unrolled, so that sums stay in registers")]
 
-use pulp::{Arch, Simd};
+use pulp::{Arch, Simd, WithSimd};
 
 use crate::packed::{PANEL, Panel};
 
@@ -21,25 +21,23 @@ pub(crate) struct Pass<'a> {
     pub out: &'a mut [f32],
 }
 
-impl Pass<'_> {
-    /// Does it with the widest vectors that this processor has.
-    pub fn go(self) {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use pulp::x86::{V3, V4};
-            if let Some(simd) = V4::try_new() {
-                return Simd::vectorize(simd, self);
-            }
-            // Which `Arch` passes over where the crate's feature is off, as it is for Burn.
-            if let Some(simd) = V3::try_new() {
-                return Simd::vectorize(simd, self);
-            }
+/// Does it with the widest vectors that this processor has.
+pub(crate) fn with_widest<W: WithSimd>(work: W) -> W::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use pulp::x86::{V3, V4};
+        if let Some(simd) = V4::try_new() {
+            return Simd::vectorize(simd, work);
         }
-        Arch::new().dispatch(self);
+        // Which `Arch` passes over where the crate's feature is off, as it is for Burn.
+        if let Some(simd) = V3::try_new() {
+            return Simd::vectorize(simd, work);
+        }
     }
+    Arch::new().dispatch(work)
 }
 
-impl pulp::WithSimd for Pass<'_> {
+impl WithSimd for Pass<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -161,7 +159,7 @@ mod tests {
                 };
                 let one_by_one = by(|pass| Simd::vectorize(Scalar, pass));
                 assert!(one_by_one[0] != 0.0);
-                assert_eq!(by(|pass| pass.go()), one_by_one);
+                assert_eq!(by(|pass| with_widest(pass)), one_by_one);
                 #[cfg(target_arch = "x86_64")]
                 if let Some(simd) = pulp::x86::V3::try_new() {
                     let mut out = vec![0.0; rows * PANEL];

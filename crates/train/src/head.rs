@@ -5,9 +5,9 @@
 //! `∂/∂h = W_y − Wᵀp` and `∂/∂W = (1_y − p)hᵀ`. So both are computed at once for some rows, their `[rows, V]` let go of,
 //! and the graph below is given the gradient through a surrogate whose gradient it is: `Σ h · sg[∂L/∂h]`.
 
-use burn::tensor::{IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
 use gazal_lm::weights::to_host;
-use gazal_lm::{Decoder, Weight, indices};
+use gazal_lm::{Decoder, Weight, device, indices};
 
 /// Logits that exist at once, at most (256 MiB in float32), whatever the vocabulary.
 const LOGITS: usize = 1 << 26;
@@ -79,12 +79,10 @@ impl Head {
         let device = states.device();
         let ids: Tensor<1, Int> = indices(targets.iter().map(|&id| id as usize), &device);
         let logits = states.clone().matmul(self.plain.clone().transpose());
-        let logits = logits.clone() - logits.max_dim(1);
-        let chosen = logits.clone().gather(1, ids.clone().unsqueeze_dim(1));
-        let weights = logits.exp();
-        let sums = weights.clone().sum_dim(1);
-        let log_probs = to_host(chosen - sums.clone().log()).into_iter().map(f64::from).sum();
-        let softmax = weights / sums;
+        let (softmax, log_probs) = match device::is_cpu(&device) {
+            true => softmax_on_host(logits, targets),
+            false => softmax(logits, ids.clone()),
+        };
         let toward_hidden =
             (self.plain.clone().select(0, ids.clone()) - softmax.clone().matmul(self.plain.clone())).mul_scalar(slope);
         let toward_head = self.tracked.is_some().then(|| {
@@ -93,4 +91,24 @@ impl Head {
         });
         Part { log_probs, toward_hidden, toward_head }
     }
+}
+
+/// Softmax of `logits` `[n, vocab]`, and the sum of the targets' log-probabilities.
+fn softmax(logits: Tensor<2>, targets: Tensor<1, Int>) -> (Tensor<2>, f64) {
+    let logits = logits.clone() - logits.max_dim(1);
+    let chosen = logits.clone().gather(1, targets.unsqueeze_dim(1));
+    let weights = logits.exp();
+    let sums = weights.clone().sum_dim(1);
+    let log_probs = to_host(chosen - sums.clone().log()).into_iter().map(f64::from).sum();
+    (weights / sums, log_probs)
+}
+
+/// [`softmax`] in the logits' own memory.
+fn softmax_on_host(logits: Tensor<2>, targets: &[u32]) -> (Tensor<2>, f64) {
+    let ([rows, vocab], device) = (logits.dims(), logits.device());
+    let mut values = to_host(logits);
+    let chosen = values.chunks_exact(vocab).zip(targets).map(|(row, &id)| f64::from(row[id as usize]));
+    let chosen: f64 = chosen.sum();
+    let sums = gazal_kernels::softmax(&mut values, vocab).into_iter().map(f64::from).sum::<f64>();
+    (Tensor::from_data(TensorData::new(values, [rows, vocab]), &device), chosen - sums)
 }

@@ -62,6 +62,11 @@ impl Sequence {
         part
     }
 
+    /// The ids that are learnt.
+    pub fn learnt(&self) -> impl Iterator<Item = u32> {
+        self.ids.iter().zip(&self.learn).filter(|(_, learnt)| **learnt).map(|(&id, _)| id)
+    }
+
     /// Number of targets.
     pub fn targets(&self) -> usize {
         self.learn.iter().filter(|&&learnt| learnt).count()

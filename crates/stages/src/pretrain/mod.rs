@@ -67,7 +67,7 @@ pub struct Pretrain;
 impl Kind for Pretrain {
     type Params = Params;
     const NAME: &'static str = "pretrain";
-    const REVISION: u32 = 2;
+    const REVISION: u32 = 3;
     const DOC: &'static str = "Trains a small Qwen3-architecture decoder from scratch.";
     const TRAITS: Traits = defaults::LEARNING;
 

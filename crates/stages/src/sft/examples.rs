@@ -150,3 +150,83 @@ impl Reading<'_> {
 fn options(row: &Row, add_generation_prompt: bool) -> ChatOptions {
     ChatOptions { add_generation_prompt, tools: row.tools.clone().unwrap_or_default(), ..ChatOptions::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use gazal_lm::ChatTemplate;
+    use serde_json::json;
+
+    use super::*;
+
+    /// With a template that marks what the assistant says.
+    fn tokenizer() -> Tokenizer {
+        let root = std::env::var("GAZAL_FIXTURES")
+            .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures").into());
+        let mut tokenizer = Tokenizer::load(&Path::new(&root).join("models/qwen3")).unwrap();
+        let source = "{% for m in messages %}{{ m.role }}: {% if m.role == 'assistant' %}{% generation %}{{ m.content }}.\
+            {% endgeneration %}{% else %}{{ m.content }}{% endif %}{{ '\\n' }}{% endfor %}\
+            {% if add_generation_prompt %}assistant: {% endif %}";
+        tokenizer.set_chat_template(ChatTemplate::new("a test", source, BTreeMap::new()).unwrap());
+        tokenizer
+    }
+
+    fn reading(tokenizer: &Tokenizer) -> Reading<'_> {
+        Reading {
+            tokenizer,
+            max_length: 100,
+            truncation_mode: TruncationMode::Drop,
+            completion_only_loss: true,
+            assistant_only_loss: false,
+        }
+    }
+
+    /// The text of a row, and of what is learnt of it.
+    fn told(reading: &Reading, row: &Value) -> Result<(String, String), String> {
+        let sequence = reading.sequence(&serde_json::from_value(row.clone()).unwrap())?;
+        let spell = |ids: Vec<u32>| ids.iter().map(|&id| reading.tokenizer.spell(id).unwrap()).collect::<String>();
+        let learnt = sequence.learnt().collect();
+        Ok((spell(sequence.ids), spell(learnt)))
+    }
+
+    #[test]
+    fn each_form_is_learnt_as_its_name_says() {
+        let tokenizer = tokenizer();
+        let eos = tokenizer.spell(tokenizer.eos).unwrap();
+        let user = json!({"role": "user", "content": "ab"});
+        let assistant = json!({"role": "assistant", "content": "cd"});
+        let pair = json!({"prompt": "ab", "completion": "cd"});
+        let talk = json!({"messages": [user, assistant, user, assistant]});
+        let parts = json!({"prompt": [user], "completion": [assistant]});
+        let plain = reading(&tokenizer);
+        let whole = Reading { completion_only_loss: false, ..reading(&tokenizer) };
+        let marked = Reading { assistant_only_loss: true, ..reading(&tokenizer) };
+        let text = |words: &str, learnt: &str| Ok((words.to_string(), learnt.to_string()));
+        assert_eq!(told(&plain, &pair), text(&format!("abcd{eos}"), &format!("cd{eos}")));
+        assert_eq!(told(&whole, &pair).unwrap().1.len(), format!("bcd{eos}").len());
+        let once = "user: ab\nassistant: cd.\n";
+        assert_eq!(told(&plain, &parts), text(once, "cd.\n"));
+        assert_eq!(told(&marked, &parts), text(once, "cd."));
+        assert_eq!(told(&marked, &talk), text(&once.repeat(2), "cd.cd."));
+        let (all, learnt) = told(&plain, &talk).unwrap();
+        assert!(all == once.repeat(2) && all.ends_with(&learnt) && learnt.len() + 4 >= all.len(), "{learnt:?}");
+        let (all, learnt) = told(&plain, &json!({"text": "abcd"})).unwrap();
+        assert!(all == format!("abcd{eos}") && all.ends_with(&learnt));
+    }
+
+    #[test]
+    fn a_row_of_no_form_and_a_template_that_rewrites_the_prompt_are_named() {
+        let mut tokenizer = tokenizer();
+        let error = told(&reading(&tokenizer), &json!({"prompt": "ab"})).unwrap_err();
+        assert!(error.contains("`prompt` and `completion`"), "{error}");
+        let source = "{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}";
+        tokenizer.set_chat_template(ChatTemplate::new("a test", source, BTreeMap::new()).unwrap());
+        let parts = json!({"prompt": [{"role": "user", "content": "a"}], "completion": [{"role": "assistant", "content": "b"}]});
+        assert!(told(&reading(&tokenizer), &parts).unwrap_err().contains("assistant_only_loss"));
+        let marked = Reading { assistant_only_loss: true, ..reading(&tokenizer) };
+        assert!(told(&marked, &parts).unwrap_err().contains("nothing to learn"), "an empty mask");
+    }
+}

@@ -117,7 +117,7 @@ pub struct Sft;
 impl Kind for Sft {
     type Params = Params;
     const NAME: &'static str = "sft";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const DOC: &'static str = "Supervised fine-tuning with LoRA, rsLoRA and DoRA adapters.";
     const TRAITS: Traits = defaults::LEARNING;
 

@@ -1,0 +1,100 @@
+//! Softmax of rows in place, one pass after another over a row that is still in the cache, with an exponential that
+//! takes a vector at a time.
+
+use pulp::{Scalar, Simd};
+use rayon::prelude::*;
+
+use crate::tile::with_widest;
+
+/// Makes every row of `rows` `[n, width]` its softmax, and gives `log Σ exp` of each.
+///
+/// # Panics
+/// When `rows` is no whole number of rows.
+pub fn softmax(rows: &mut [f32], width: usize) -> Vec<f32> {
+    assert!(width > 0 && rows.len().is_multiple_of(width), "rows of {width}");
+    rows.par_chunks_mut(width).map(|row| with_widest(Row(row))).collect()
+}
+
+struct Row<'a>(&'a mut [f32]);
+
+impl pulp::WithSimd for Row<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> f32 {
+        let (vectors, rest) = S::as_mut_simd_f32s(self.0);
+        let mut most = simd.splat_f32s(f32::MIN);
+        for x in &*vectors {
+            most = simd.max_f32s(most, *x);
+        }
+        let most = rest.iter().copied().fold(simd.reduce_max_f32s(most), f32::max);
+        let mut sums = simd.splat_f32s(0.0);
+        for x in &mut *vectors {
+            *x = exp(simd, simd.sub_f32s(*x, simd.splat_f32s(most)));
+            sums = simd.add_f32s(sums, *x);
+        }
+        let mut sum = simd.reduce_sum_f32s(sums);
+        for x in &mut *rest {
+            *x = exp(Scalar, *x - most);
+            sum += *x;
+        }
+        let share = sum.recip();
+        for x in vectors {
+            *x = simd.mul_f32s(*x, simd.splat_f32s(share));
+        }
+        rest.iter_mut().for_each(|x| *x *= share);
+        most + sum.ln()
+    }
+}
+
+/// `eˣ` for `x ≤ 0`, within 2 units in the last place; below −87 it is `e⁻⁸⁷`.
+///
+/// `x = n·ln 2 + r` with `|r| ≤ ln 2 / 2`; `eʳ` by its series, and `2ⁿ` into the exponent.
+#[inline(always)]
+fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let of = |number: f32| simd.splat_f32s(number);
+    let x = simd.max_f32s(x, of(-87.0));
+    // Added to a number this large, a fraction is rounded away and the whole stands in the lowest bits.
+    let shift = of(12_582_912.0);
+    let shifted = simd.mul_add_f32s(x, of(std::f32::consts::LOG2_E), shift);
+    let n = simd.sub_f32s(shifted, shift);
+    let r = simd.mul_add_f32s(n, of(-0.693_359_4), x);
+    let r = simd.mul_add_f32s(n, of(2.121_944_4e-4), r);
+    let mut power = of(1.0 / 5040.0);
+    for factor in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+        power = simd.mul_add_f32s(power, r, of(factor));
+    }
+    let exponent = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(23));
+    simd.transmute_f32s_u32s(simd.add_u32s(simd.transmute_u32s_f32s(power), exponent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exponentials_are_within_two_units_in_the_last_place() {
+        for step in 0..870_000 {
+            let x = -(step as f32) / 10_000.0;
+            let (found, wanted) = (f64::from(exp(Scalar, x)), f64::from(x).exp());
+            assert!((found / wanted - 1.0).abs() < 2.0 * f64::from(f32::EPSILON), "e^{x} is not {found}");
+        }
+        assert_eq!(exp(Scalar, 0.0), 1.0);
+        assert_eq!(exp(Scalar, f32::NEG_INFINITY), exp(Scalar, -87.0));
+    }
+
+    #[test]
+    fn rows_become_their_softmax() {
+        for width in [1, 3, 16, 50, 131] {
+            let logits: Vec<f32> = (0..4 * width).map(|at| (at * 37 % 101) as f32 / 7.0 - 5.0).collect();
+            let mut rows = logits.clone();
+            let sums = softmax(&mut rows, width);
+            for ((row, logits), sum) in rows.chunks(width).zip(logits.chunks(width)).zip(sums) {
+                let total: f64 = logits.iter().map(|&x| f64::from(x).exp()).sum();
+                assert!((f64::from(sum) - total.ln()).abs() < 1e-5);
+                let near = |(p, &x): (&f32, &f32)| (f64::from(*p) - f64::from(x).exp() / total).abs() < 1e-6;
+                assert!(row.iter().zip(logits).all(near));
+            }
+        }
+    }
+}
