@@ -33,6 +33,12 @@ pub struct PromptCompletion {
     pub completion: String,
 }
 
+/// A row of a prompt-only data set, whatever else it has.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Prompt {
+    pub prompt: String,
+}
+
 /// A row of a prompt-only data set with what rewards check against.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Question {

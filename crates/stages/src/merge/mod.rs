@@ -6,7 +6,7 @@ use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, Level, OutPor
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::rows::{Question, read_split};
+use crate::rows::{Prompt, read_split};
 use crate::{defaults, device};
 
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -61,7 +61,7 @@ impl Kind for Merge {
         load_adapter(&mut adapted, context.input("adapter")?).map_err(StageError::failed)?;
         let merged = adapted.merged();
 
-        let rows: Vec<Question> = read_split(&[context.input("prompts")?], "train")?;
+        let rows: Vec<Prompt> = read_split(&[context.input("prompts")?], "train")?;
         let mut ids = Vec::new();
         for row in rows.iter().take(params.num_prompts) {
             ids.push(tokenizer.encode(&row.prompt).map_err(StageError::failed)?);
