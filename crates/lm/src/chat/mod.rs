@@ -127,9 +127,13 @@ fn serde<T: serde::Serialize + ?Sized>(value: &T) -> Jinja {
     Jinja::from(Serde(value))
 }
 
+/// Instructions that a rendering may take: far more than long conversations do, and seconds of a template that never ends.
+const STEPS: u64 = 100_000_000;
+
 /// Jinja2 as transformers sets it up.
 fn environment() -> Result<Environment<'static>, Error> {
     let mut environment = Environment::new();
+    environment.set_fuel(Some(STEPS));
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);

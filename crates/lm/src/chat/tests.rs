@@ -162,6 +162,13 @@ fn what_a_template_raises_is_the_error() {
 }
 
 #[test]
+fn a_template_that_does_not_end_is_stopped() {
+    let nested = "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}{% endfor %}{% endfor %}";
+    let error = template(nested).render(&[], &ChatOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("fuel"), "{error}");
+}
+
+#[test]
 fn whitespace_methods_and_loop_controls_are_those_of_transformers() {
     let source = "  {% for m in messages %}\n    {%- if m.role == 'skip' %}{% continue %}{% endif %}\n{{ m.content.strip().split('|')[-1].upper() }}\n\
                   {% if m.last is defined and m.last %}{% break %}{% endif %}\n  {% endfor %}\n{{ eos_token }}{{ none }}{{ true }}\n";
