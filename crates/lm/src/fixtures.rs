@@ -49,14 +49,31 @@ pub(crate) fn each_model(mut check: impl FnMut(&str, &Path)) {
     names.iter().for_each(|name| check(name, &models.join(name)));
 }
 
+pub(crate) fn check_logits(name: &str, case: &Path, decoder: &Decoder, rtol: f32) {
+    let expected = Weights::load(&case.join("expected.safetensors")).unwrap();
+    let batch = TokenBatch::right_padded(&input_ids(&expected), 0);
+    assert_close(&to_host(decoder.forward(&batch)), expected.get("logits").unwrap().1, rtol, name);
+}
+
+pub(crate) fn check_greedy_ids(name: &str, case: &Path, decoder: &Decoder) {
+    let expected = Weights::load(&case.join("expected.safetensors")).unwrap();
+    let greedy = json(&case.join("expected.json"))["greedy_ids"].clone();
+    let greedy: Vec<u32> = serde_json::from_value(greedy).unwrap();
+    let prompt = input_ids(&expected)[0][..12].to_vec();
+    let config = GenerationConfig {
+        sampling: SamplingParams::greedy(),
+        max_new_tokens: greedy.len() - 12,
+        eos: Vec::new(),
+        pad: 0,
+        num_generations: 1,
+    };
+    let generated = generate(decoder, &[prompt], &config, &|_, _| 0.0);
+    assert_eq!(generated[0].ids, greedy[12..], "{name}");
+}
+
 #[test]
 fn model_fixture_logits() {
-    each_model(|name, case| {
-        let decoder = Decoder::load(case, &Device::flex()).unwrap();
-        let expected = Weights::load(&case.join("expected.safetensors")).unwrap();
-        let batch = TokenBatch::right_padded(&input_ids(&expected), 0);
-        assert_close(&to_host(decoder.forward(&batch)), expected.get("logits").unwrap().1, 1e-4, name);
-    });
+    each_model(|name, case| check_logits(name, case, &Decoder::load(case, &Device::flex()).unwrap(), 1e-4));
 }
 
 #[test]
@@ -114,22 +131,7 @@ fn model_fixture_loss_and_gradient_norms() {
 
 #[test]
 fn model_fixture_greedy_ids() {
-    each_model(|name, case| {
-        let decoder = Decoder::load(case, &Device::flex()).unwrap();
-        let expected = Weights::load(&case.join("expected.safetensors")).unwrap();
-        let greedy = json(&case.join("expected.json"))["greedy_ids"].clone();
-        let greedy: Vec<u32> = serde_json::from_value(greedy).unwrap();
-        let prompt = input_ids(&expected)[0][..12].to_vec();
-        let config = GenerationConfig {
-            sampling: SamplingParams::greedy(),
-            max_new_tokens: greedy.len() - 12,
-            eos: Vec::new(),
-            pad: 0,
-            num_generations: 1,
-        };
-        let generated = generate(&decoder, &[prompt], &config, &|_, _| 0.0);
-        assert_eq!(generated[0].ids, greedy[12..], "{name}");
-    });
+    each_model(|name, case| check_greedy_ids(name, case, &Decoder::load(case, &Device::flex()).unwrap()));
 }
 
 #[test]

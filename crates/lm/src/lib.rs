@@ -14,6 +14,8 @@ mod delta;
 pub mod device;
 mod error;
 #[cfg(test)]
+mod fixture_devices;
+#[cfg(test)]
 mod fixture_families;
 #[cfg(test)]
 mod fixtures;
