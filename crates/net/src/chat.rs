@@ -37,6 +37,7 @@ pub struct ChatConfig {
     pub max_retries: u32,
     /// Requests at once.
     pub max_concurrency: usize,
+    /// At least one: a pause is a minute at most.
     pub requests_per_minute: Option<f64>,
     /// Requests in all, repeated ones too.
     pub max_calls: Option<u64>,
@@ -246,7 +247,9 @@ impl Chat {
         let turn = {
             let mut next = lock(&self.next);
             let turn = (*next).max(Instant::now());
-            let between = self.config.requests_per_minute.map(|rate| Duration::from_secs_f64(60.0 / rate));
+            let seconds =
+                self.config.requests_per_minute.map(|rate| (60.0 / rate).clamp(0.0, LONGEST_PAUSE.as_secs_f64()));
+            let between = seconds.map(Duration::from_secs_f64);
             *next = turn + between.unwrap_or_default();
             turn
         };

@@ -123,7 +123,7 @@ pub(crate) fn patiently<T>(
     Err(Trouble::Unreachable(last))
 }
 
-pub(crate) fn is_busy(status: StatusCode) -> bool {
+fn is_busy(status: StatusCode) -> bool {
     status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::REQUEST_TIMEOUT || status.is_server_error()
 }
 

@@ -26,6 +26,8 @@ use super::scoring::Scored;
 
 /// The namespace of the memo.
 const MEMO: &str = "judge";
+/// Seconds that any request may take.
+const LONGEST: f64 = 86_400.0;
 
 pub struct Judge {
     params: JudgeReward,
@@ -146,7 +148,7 @@ fn config(params: &JudgeReward, at: usize, context: &Context) -> Result<ChatConf
     Ok(ChatConfig {
         base_url,
         key: key.map(|variable| context.secret(variable)).transpose()?,
-        timeout: Duration::from_secs_f64(params.timeout),
+        timeout: Duration::from_secs_f64(params.timeout.min(LONGEST)),
         max_retries: params.max_retries,
         max_concurrency: params.max_concurrency,
         requests_per_minute: params.requests_per_minute,

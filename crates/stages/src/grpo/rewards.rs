@@ -120,7 +120,6 @@ fn reply() -> u32 {
     1024
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_reply(tokens: &u32) -> bool {
     *tokens == reply()
 }

@@ -130,13 +130,14 @@ impl<'a> Watcher<'a> {
         self.wip.join("good").join(step.to_string())
     }
 
-    /// Looks at the history after a step, says what is new, and decides.
+    /// Looks at the history after the updates on a rollout, says what is new, and decides.
     ///
     /// # Errors
     /// The verdict that stops the stage.
     pub fn look(&mut self, history: &[Entry], context: &mut Context) -> Result<Next, StageError> {
         let found = verdicts(&self.params.sentinels, history);
-        let before = verdicts(&self.params.sentinels, &history[..history.len().saturating_sub(1)]);
+        let before = history.len().saturating_sub(usize::try_from(self.params.num_iterations).unwrap_or(usize::MAX));
+        let before = verdicts(&self.params.sentinels, &history[..before]);
         for verdict in found.iter().filter(|verdict| before.iter().all(|one| one.sentinel != verdict.sentinel)) {
             context.say(Level::Warning, verdict.to_string());
             if verdict.action == Action::Warn {
