@@ -6,6 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
 use gazal_engine::{CancelToken, Stop};
+use gazal_stage_api::lookup;
 
 use crate::App;
 use crate::args::{Args, RunArgs};
@@ -58,8 +59,8 @@ fn look(app: &App, verb: &RunArgs, file: &Path) -> Seen {
     let Ok(workspace) = Workspace::from_words(app, &verb.plan.which) else { return seen };
     let base = workspace.file.parent().unwrap_or(Path::new("."));
     for stage in &workspace.pipeline.stages {
-        for value in stage.kind.traits().paths.iter().filter_map(|name| stage.params.get(*name)) {
-            gazal_engine::paths_of(base, value).iter().for_each(|path| note(path, &mut seen));
+        for value in stage.kind.traits().paths.iter().filter_map(|name| lookup(&stage.params, name)) {
+            gazal_engine::paths_of(base, &value).iter().for_each(|path| note(path, &mut seen));
         }
     }
     seen

@@ -13,6 +13,7 @@ mod powercut;
 mod process;
 mod remote;
 mod report;
+mod rewards;
 mod road;
 mod shape;
 mod space;

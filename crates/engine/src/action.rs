@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use gazal_stage_api::{Context, DynKind, Event, Folders, Kinds, Level, Server, StageError};
 use gazal_store::{Digest, Lock, Output, Publication, Receipt, Remote, Scratch, Store, StoreError};
 
+use crate::effects::Declared;
 use crate::prepare::role_name;
 use crate::process::{self, Peak};
 use crate::{Request, Said, content_digest, paths};
@@ -105,7 +106,7 @@ impl Action<'_> {
         }
         let outputs = scratch.iter().map(|(name, folder)| (name.clone(), folder.path().to_path_buf())).collect();
         let wip = self.store.wip(&self.key)?;
-        Ok(Folders { inputs, outputs, paths: resolved, wip })
+        Ok(Folders { inputs, outputs, paths: resolved, wip, base: self.request.base.clone() })
     }
 
     /// Lets others have the result, where the remote is used for that. That it cannot is said, and no failure.
@@ -144,7 +145,9 @@ impl Action<'_> {
         cancelled: &dyn Fn() -> bool,
     ) -> Result<(), Said> {
         let mut report = |event| tell(Said::Event(event));
-        let mut context = Context::new(folders, self.request.seed, self.request.device, &mut report, cancelled);
+        let effects = Declared { store: self.store, traits: self.kind.traits() };
+        let context = Context::new(folders, self.request.seed, self.request.device, &mut report, cancelled);
+        let mut context = context.with_effects(&effects);
         context.pins = self.request.manifest.pins.clone();
         context.service = server.map(|server| server.url().to_string());
         caught(|| self.kind.run(&self.request.params, &mut context))

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 
 use gazal_spec::{Pipeline, Stage};
+use gazal_stage_api::lookup;
 use gazal_store::RunDir;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -75,5 +76,5 @@ fn describe(pipeline: &Pipeline, index: usize) -> GraphStage {
 
 fn paths(stage: &Stage) -> BTreeMap<String, Value> {
     let named = stage.kind.traits().paths.iter();
-    named.filter_map(|&name| Some((name.to_string(), stage.params.get(name)?.clone()))).collect()
+    named.filter_map(|&name| Some((name.to_string(), lookup(&stage.params, name)?))).collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use gazal_spec::{OutputRef, Pipeline, Stage};
-use gazal_stage_api::{DeviceRequest, Problem, Role};
+use gazal_stage_api::{DeviceRequest, Problem, Role, lookup};
 use gazal_store::{Artifact, Digest, Made};
 use serde_json::Value;
 
@@ -83,7 +83,7 @@ fn prepare_stage(
 ) -> Result<Result<Prepared, Mistake>, EngineError> {
     let mut digests = Vec::new();
     for &name in stage.kind.traits().paths {
-        let Some(value) = stage.params.get(name).cloned().or_else(|| schemas.default_of(stage, name)) else { continue };
+        let Some(value) = lookup(&stage.params, name).or_else(|| schemas.default_of(stage, name)) else { continue };
         match paths::resolve(&options.store, options.base(), &value) {
             Ok(found) if found.paths.is_empty() => {}
             Ok(found) => digests.push((name, found.digests)),
@@ -116,7 +116,7 @@ impl Prepared {
 
     /// Path-typed parameters as written, for the worker's second look at them.
     fn paths(&self, stage: &Stage) -> BTreeMap<String, Value> {
-        let written = |name| stage.params.get(name).cloned().or_else(|| default_of(stage, name));
+        let written = |name| lookup(&stage.params, name).or_else(|| default_of(stage, name));
         self.digests.iter().filter_map(|&(name, _)| Some((name.to_string(), written(name)?))).collect()
     }
 }
@@ -260,6 +260,7 @@ impl Known<'_> {
             remote: RemoteUse::of(&options.store),
             service,
             force: false,
+            programs: stage.kind.traits().programs,
             slurm: SlurmNeeds::of(stage, stage.policy.timeout),
         })
     }

@@ -12,7 +12,6 @@ use gazal_store::{Artifact, Digest, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::kinds::EXEC;
 use crate::{Manifest, RemoteUse, SlurmNeeds};
 
 /// The line that asks for a checkpoint.
@@ -43,6 +42,9 @@ pub struct Request {
     pub service: Option<Box<Request>>,
     /// Run although the result is there.
     pub force: bool,
+    /// Whether its kind runs programs.
+    #[serde(default)]
+    pub programs: bool,
     /// What its job asks for, where it is to run on Slurm.
     #[serde(default)]
     pub slurm: Option<SlurmNeeds>,
@@ -51,7 +53,7 @@ pub struct Request {
 impl Request {
     /// Whether its worker starts programs, which must not outlive it.
     pub(crate) fn starts_programs(&self) -> bool {
-        self.manifest.kind == EXEC || self.service.is_some()
+        self.programs || self.service.is_some()
     }
 }
 

@@ -14,8 +14,8 @@ const REDIRECTS: usize = 10;
 const ATTEMPTS: u32 = 4;
 /// Doubled after each attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(300);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-const CONNECT: Duration = Duration::from_secs(20);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+pub(crate) const CONNECT: Duration = Duration::from_secs(20);
 /// Until the headers of an answer are there.
 const ANSWER: Duration = Duration::from_secs(60);
 /// Between asking whether to give up.
@@ -28,6 +28,8 @@ pub(crate) enum Trouble {
     Status(StatusCode),
     /// No answer, after all attempts.
     Unreachable(String),
+    /// What may be spent is spent.
+    Spent(String),
     Cancelled,
 }
 
@@ -56,27 +58,8 @@ impl Client {
     ///
     /// `from` leaves out the first bytes; a server may send them all the same, and says so by its status.
     pub fn get(&self, url: &Url, from: u64, cancelled: &dyn Fn() -> bool) -> Result<Response<Body>, Trouble> {
-        let mut pause = FIRST_PAUSE;
-        let mut last = String::new();
-        for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                rest(pause.min(LONGEST_PAUSE), cancelled);
-            }
-            if cancelled() {
-                return Err(Trouble::Cancelled);
-            }
-            pause = FIRST_PAUSE * 2_u32.pow(attempt);
-            match self.once(url, from) {
-                Ok(answer) if answer.status().is_success() => return Ok(answer),
-                Ok(answer) if is_busy(answer.status()) => {
-                    last = answer.status().to_string();
-                    pause = asked_for(answer.headers()).unwrap_or(pause);
-                }
-                Ok(answer) => return Err(Trouble::Status(answer.status())),
-                Err(error) => last = error,
-            }
-        }
-        Err(Trouble::Unreachable(last))
+        let answer = patiently(ATTEMPTS, cancelled, || self.once(url, from).map_err(Miss::Worth))?;
+        if answer.status().is_success() { Ok(answer) } else { Err(Trouble::Status(answer.status())) }
     }
 
     /// One request, and where it is sent on to.
@@ -102,16 +85,54 @@ impl Client {
     }
 }
 
+/// Why one attempt gave no answer.
+pub(crate) enum Miss {
+    /// Another one may.
+    Worth(String),
+    /// Another one would not.
+    Final(Trouble),
+}
+
+/// Makes attempts until there is an answer that is not "later"; pauses between them are as long as the server asks
+/// for, else twice as long as the last one.
+pub(crate) fn patiently<T>(
+    attempts: u32,
+    cancelled: &dyn Fn() -> bool,
+    mut once: impl FnMut() -> Result<Response<T>, Miss>,
+) -> Result<Response<T>, Trouble> {
+    let mut pause = FIRST_PAUSE;
+    let mut last = String::new();
+    for attempt in 0..attempts {
+        if attempt > 0 {
+            rest(pause.min(LONGEST_PAUSE), cancelled);
+        }
+        if cancelled() {
+            return Err(Trouble::Cancelled);
+        }
+        pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(attempt));
+        match once() {
+            Ok(answer) if is_busy(answer.status()) => {
+                last = answer.status().to_string();
+                pause = asked_for(answer.headers()).unwrap_or(pause);
+            }
+            Ok(answer) => return Ok(answer),
+            Err(Miss::Worth(error)) => last = error,
+            Err(Miss::Final(trouble)) => return Err(trouble),
+        }
+    }
+    Err(Trouble::Unreachable(last))
+}
+
 fn is_busy(status: StatusCode) -> bool {
     status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::REQUEST_TIMEOUT || status.is_server_error()
 }
 
 /// How long the server asks to be left alone.
-fn asked_for(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn asked_for(headers: &HeaderMap) -> Option<Duration> {
     headers.get("Retry-After")?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
 
-fn rest(pause: Duration, cancelled: &dyn Fn() -> bool) {
+pub(crate) fn rest(pause: Duration, cancelled: &dyn Fn() -> bool) {
     let begun = Instant::now();
     while begun.elapsed() < pause && !cancelled() {
         thread::sleep(TICK.min(pause));

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::StageError;
+use crate::{Effects, Memo, Program, StageError};
 
 /// Where a stage computes; resolved, so never `auto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -112,6 +112,8 @@ pub struct Folders {
     pub paths: BTreeMap<String, Vec<PathBuf>>,
     /// For checkpoints; survives a kill, gone after success.
     pub wip: PathBuf,
+    /// What path-typed parameters are relative to: the pipeline file's folder.
+    pub base: PathBuf,
 }
 
 /// Something that serves a stage. Dropping it ends it.
@@ -133,6 +135,8 @@ pub struct Context<'a> {
     /// The pipeline's name for this stage is deliberately absent: results must not depend on it.
     report: &'a mut dyn FnMut(Event),
     cancelled: &'a dyn Fn() -> bool,
+    /// What the kind declares to do beside reading and writing its folders.
+    effects: Option<&'a dyn Effects>,
 }
 
 impl<'a> Context<'a> {
@@ -143,7 +147,12 @@ impl<'a> Context<'a> {
         report: &'a mut dyn FnMut(Event),
         cancelled: &'a dyn Fn() -> bool,
     ) -> Context<'a> {
-        Context { folders, seed, device, service: None, pins: BTreeMap::new(), report, cancelled }
+        Context { folders, seed, device, service: None, pins: BTreeMap::new(), report, cancelled, effects: None }
+    }
+
+    /// Lets the stage have effects.
+    pub fn with_effects(self, effects: &'a dyn Effects) -> Context<'a> {
+        Context { effects: Some(effects), ..self }
     }
 
     /// The folder at a port that takes one artifact.
@@ -186,6 +195,36 @@ impl<'a> Context<'a> {
         self.folders.paths.get(parameter).map_or(&[], Vec::as_slice)
     }
 
+    /// Answers worth keeping, by what was asked: kept in the store outside of every key, so that a second run, or one
+    /// after a kill, need not ask again. What is answered from it and what is asked anew must mean the same.
+    ///
+    /// # Errors
+    /// [`StageError::Undeclared`] for a kind that does not declare it.
+    pub fn memo(&self, namespace: &str) -> Result<Memo<'a>, StageError> {
+        Ok(Memo::new(self.effects("memo")?, namespace))
+    }
+
+    /// Runs a program to its end and gives what it wrote to its standard output; it ends with the stage.
+    ///
+    /// # Errors
+    /// [`StageError::Undeclared`] for a kind that does not declare it, [`StageError::Cancelled`] if the run stops, and
+    /// a program that fails, takes too long or cannot be started.
+    pub fn run_program(&self, program: &Program) -> Result<Vec<u8>, StageError> {
+        self.effects("programs")?.run_program(program, self.cancelled)
+    }
+
+    /// A secret, by the name of the environment variable that holds it. It must get into no message, file or key.
+    ///
+    /// # Errors
+    /// [`StageError::Undeclared`] for a kind that does not declare it, and a variable that is not set.
+    pub fn secret(&self, variable: &str) -> Result<String, StageError> {
+        self.effects("secrets")?.secret(variable)
+    }
+
+    fn effects(&self, what: &'static str) -> Result<&'a dyn Effects, StageError> {
+        self.effects.ok_or(StageError::Undeclared(what))
+    }
+
     /// The folder for checkpoints of this action.
     pub fn wip(&self) -> &Path {
         &self.folders.wip
@@ -194,6 +233,11 @@ impl<'a> Context<'a> {
     /// Whether the run wants this stage to write a checkpoint and return [`StageError::Cancelled`].
     pub fn cancelled(&self) -> bool {
         (self.cancelled)()
+    }
+
+    /// The same question, for what is given it along.
+    pub fn cancellation(&self) -> &'a dyn Fn() -> bool {
+        self.cancelled
     }
 
     pub fn report(&mut self, event: Event) {

@@ -8,6 +8,9 @@ pub enum StageError {
     Cancelled,
     #[error("parameter `{0}`: {1}")]
     Params(String, String),
+    /// A mistake of the kind itself.
+    #[error("this kind does not declare the effect `{0}` in its traits")]
+    Undeclared(&'static str),
     #[error("there is no port `{0}`")]
     NoPort(String),
     #[error("{path}: {source}")]

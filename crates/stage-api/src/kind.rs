@@ -13,12 +13,18 @@ pub struct Traits {
     pub computes: bool,
     /// May open network connections.
     pub network: bool,
+    /// May ask and keep answers in the memo.
+    pub memo: bool,
+    /// May read secrets from environment variables.
+    pub secrets: bool,
+    /// May run programs; its worker then has a guard that ends what it leaves behind.
+    pub programs: bool,
     /// Its program can serve another stage as long as that runs; see `service` of a stage.
     pub serves: bool,
     /// Parameters that may change records only, or that [`Kind::pins`] stands for; left out of the key.
     pub unkeyed: &'static [&'static str],
     /// Parameters that are paths (strings or lists of glob patterns), relative to the pipeline file; the key
-    /// holds the digest of what they point at.
+    /// holds the digest of what they point at. `list[].field` are those of all tables in a list, together.
     pub paths: &'static [&'static str],
     /// A change of what this kind computes that the revision cannot see, such as the version of a framework.
     pub numerics: &'static str,
@@ -30,6 +36,9 @@ impl Traits {
         seeded: false,
         computes: false,
         network: false,
+        memo: false,
+        secrets: false,
+        programs: false,
         serves: false,
         unkeyed: &[],
         paths: &[],

@@ -5,15 +5,17 @@
 //! the object-safe [`DynKind`], and [`Kinds`] is the list that a binary knows.
 
 mod context;
+mod effects;
 mod error;
 mod kind;
 mod params;
 mod port;
 
 pub use context::{Backend, Context, DeviceRequest, Event, Folders, Level, Precision, Server};
+pub use effects::{Effects, Memo, Program};
 pub use error::StageError;
 pub use kind::{DynKind, Kind, Kinds, Pin, Traits};
-pub use params::{Problem, canonical, parse};
+pub use params::{Problem, canonical, lookup, parse};
 pub use port::{Arity, Declared, InPort, OutPort, PortType, Role};
 /// What kinds derive for their parameter types.
 pub use schemars::{self, JsonSchema};

@@ -64,6 +64,15 @@ pub fn canonical<P: Serialize + DeserializeOwned>(table: &Map<String, Value>) ->
     Ok(kept)
 }
 
+/// The value of a parameter by its name, or for `list[].field` those of the tables in a list, in their order: texts, and
+/// the texts of lists.
+pub fn lookup(table: &Map<String, Value>, name: &str) -> Option<Value> {
+    let Some((list, field)) = name.split_once("[].") else { return table.get(name).cloned() };
+    let found = table.get(list)?.as_array()?.iter().filter_map(|one| one.get(field));
+    let flat = found.flat_map(|value| value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]));
+    Some(Value::Array(flat.collect()))
+}
+
 fn to_table<P: Serialize>(params: &P) -> Result<Map<String, Value>, Problem> {
     match serde_json::to_value(params) {
         Ok(Value::Object(table)) => Ok(table),
@@ -103,6 +112,14 @@ mod tests {
         let implicit = canonical::<Toy>(&table(&json!({"path": "a"})));
         assert_eq!(explicit, implicit);
         assert_eq!(implicit, Ok(table(&json!({"path": "a"}))));
+    }
+
+    #[test]
+    fn values_of_a_list_are_gathered() {
+        let params = table(&json!({"path": "a", "rewards": ["x", {"sources": ["b", "c"]}, {"sources": "d"}]}));
+        assert_eq!(lookup(&params, "path"), Some(json!("a")));
+        assert_eq!(lookup(&params, "rewards[].sources"), Some(json!(["b", "c", "d"])));
+        assert_eq!((lookup(&params, "none"), lookup(&params, "none[].x")), (None, None));
     }
 
     #[test]

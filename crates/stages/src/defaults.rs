@@ -1,8 +1,8 @@
 //! Defaults and traits that several learning stages share, as TRL has them.
 
 use gazal_stage_api::{Problem, Traits};
-use gazal_tasks::RewardFunc;
 use gazal_tasks::rewards::{CosineScaled, RepetitionPenalty};
+use gazal_tasks::{Reward, RewardFunc};
 
 /// A stage that trains: seeded, on a backend; the cadence of logs and checkpoints cannot change its result.
 pub const LEARNING: Traits = Traits {
@@ -68,11 +68,12 @@ pub fn unknown_projections(field: &str, names: &[String]) -> Vec<Problem> {
 }
 
 /// Gazal-R1's four: accuracy, format, length, repetition.
-pub fn reward_funcs() -> Vec<RewardFunc> {
-    vec![
+pub fn reward_funcs() -> Vec<Reward> {
+    let functions = [
         RewardFunc::Accuracy,
         RewardFunc::ThinkFormat,
         RewardFunc::CosineScaled(CosineScaled::DEFAULT),
         RewardFunc::RepetitionPenalty(RepetitionPenalty::DEFAULT),
-    ]
+    ];
+    functions.map(Reward::from).to_vec()
 }

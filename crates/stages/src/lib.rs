@@ -4,6 +4,7 @@ mod contamination;
 mod defaults;
 mod device;
 mod eval;
+mod examples;
 mod fetch;
 mod grpo;
 mod import;

@@ -7,6 +7,7 @@ use gazal_stage_api::StageError;
 use gazal_tasks::Item;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// A row of a language-modelling data set.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,6 +45,9 @@ pub struct Prompt {
 pub struct Question {
     pub prompt: String,
     pub item: Item,
+    /// The row's other columns, which a reward of one's own may want to see.
+    #[serde(flatten)]
+    pub columns: Map<String, Value>,
 }
 
 /// All rows of one split (`train`, `validation`) of data set folders, in order; a folder without that split adds

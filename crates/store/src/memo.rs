@@ -1,7 +1,8 @@
 //! The memo: answers worth keeping that are in no key, such as a judge's verdict on one sample.
 //!
 //! A value is stored behind its own digest and checked when it is read, so it need not be synced: a value that a loss
-//! of power cut short is simply not there.
+//! of power cut short is simply not there. A collection leaves the memo alone, however little space there is: nobody can
+//! make again what a judge has said, and a value is small. Who wants to be rid of one removes `memo/NAMESPACE`.
 
 use std::fs;
 use std::io::ErrorKind;

@@ -18,4 +18,4 @@ pub use benchmarks::{BENCHMARKS, Benchmark, Prompt, find_file};
 pub use extract::{Extraction, answer_part, extract};
 pub use item::Item;
 pub use read::{ReadError, read_items};
-pub use rewards::{Completion, RewardFunc};
+pub use rewards::{Completion, Reward, RewardFunc};

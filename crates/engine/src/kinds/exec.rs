@@ -52,7 +52,7 @@ impl Kind for Exec {
     const NAME: &'static str = "exec";
     const REVISION: u32 = 1;
     const DOC: &'static str = "any program: $GAZAL_INPUT_<port>, $GAZAL_OUTPUT_<name>";
-    const TRAITS: Traits = Traits { network: true, serves: true, paths: &["sources"], ..Traits::PLAIN };
+    const TRAITS: Traits = Traits { network: true, programs: true, serves: true, paths: &["sources"], ..Traits::PLAIN };
 
     fn inputs(&self, _: &ExecParams, declared: &Declared) -> Vec<InPort> {
         let port = |name: &String| InPort { name: name.clone(), accepts: None, arity: Arity::Any, doc: "a folder" };

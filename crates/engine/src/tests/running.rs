@@ -59,6 +59,36 @@ fn a_stopped_run_goes_on_from_its_checkpoint() {
 }
 
 #[test]
+fn the_memo_is_in_no_key_and_outlives_a_failure() {
+    let space = Space::new();
+    let text = |answer: &str, fail: bool| {
+        format!("{HEAD}[stages.a]\nkind = 'remember'\nparams = {{ answer = '{answer}', fail = {fail} }}\n")
+    };
+    assert_eq!(space.run(&text("first", true)).outcomes["a"], Outcome::Failed);
+    assert_eq!(space.run(&text("second", false)).outcomes["a"], Outcome::Ran);
+    assert_eq!(space.output(&text("second", false), "a"), "first");
+    assert_eq!(space.run(&text("second", false)).outcomes["a"], Outcome::Hit);
+}
+
+#[test]
+fn paths_in_a_list_of_tables_are_in_the_key() {
+    let space = Space::new();
+    let text = format!(
+        "{HEAD}[stages.a]\nkind = 'remember'\n\
+         params = {{ answer = '', parts = [{{ files = ['b.*'] }}, {{ files = ['a.txt'] }}] }}\n"
+    );
+    space.write("a.txt", "one");
+    space.write("b.txt", "two");
+    assert_eq!(space.run(&text).outcomes["a"], Outcome::Ran);
+    assert_eq!(space.output(&text, "a"), "twoone");
+    assert_eq!(space.run(&text).outcomes["a"], Outcome::Hit);
+    space.write("a.txt", "other");
+    let plan = space.plan(&text);
+    assert_eq!(plan.stages[0].causes[0].field, "params.parts[].files.a.txt");
+    assert_eq!(space.run(&text).outcomes["a"], Outcome::Ran);
+}
+
+#[test]
 fn a_damaged_input_is_made_again() {
     let space = Space::new();
     let text = failing("");

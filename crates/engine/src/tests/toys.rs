@@ -18,6 +18,7 @@ pub(super) fn kinds() -> Kinds {
         &Measure,
         &Flaky,
         &Branch,
+        &Remember,
     ]);
     Kinds::new(kinds)
 }
@@ -316,5 +317,57 @@ impl Kind for Branch {
     fn run(&self, params: BranchParams, context: &mut Context) -> Result<(), StageError> {
         let path = context.output("out")?.join("train.jsonl");
         fs::write(&path, context.pinned(&params.of)?).map_err(StageError::io(&path))
+    }
+}
+
+/// Answers a question out of the memo, or anew, and then keeps the answer; fails afterwards where it is told to.
+struct Remember;
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RememberParams {
+    answer: String,
+    #[serde(default)]
+    fail: bool,
+    /// Reads `files` of all, as text.
+    #[serde(default)]
+    parts: Vec<Part>,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Part {
+    #[serde(skip_serializing)]
+    files: Vec<String>,
+}
+
+impl Kind for Remember {
+    type Params = RememberParams;
+    const NAME: &'static str = "remember";
+    const REVISION: u32 = 1;
+    const DOC: &'static str = "an answer";
+    const TRAITS: Traits = Traits { memo: true, paths: &["parts[].files"], ..Traits::PLAIN };
+
+    fn inputs(&self, _: &RememberParams, _: &Declared) -> Vec<InPort> {
+        Vec::new()
+    }
+
+    fn outputs(&self, _: &RememberParams, _: &Declared) -> Vec<OutPort> {
+        vec![OutPort::value("out", PortType::Files, "")]
+    }
+
+    fn run(&self, params: RememberParams, context: &mut Context) -> Result<(), StageError> {
+        let memo = context.memo("toy")?;
+        let kept = memo.get(b"question")?;
+        let mut answer = kept.unwrap_or_else(|| params.answer.clone().into_bytes());
+        memo.put(b"question", &answer)?;
+        let named = params.parts.iter().map(|part| part.files.len()).sum::<usize>();
+        if params.fail || named > context.paths("parts[].files").len() {
+            return Err(StageError::failed("as it was told"));
+        }
+        for path in context.paths("parts[].files") {
+            answer.extend(fs::read(path).map_err(StageError::io(path))?);
+        }
+        let path = context.output("out")?.join("answer.txt");
+        fs::write(&path, answer).map_err(StageError::io(&path))
     }
 }

@@ -232,7 +232,7 @@ fn found(trouble: Trouble, what: &str) -> HubError {
         Trouble::Status(StatusCode::NOT_FOUND) => HubError::Absent(what),
         Trouble::Status(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => HubError::Denied(what),
         Trouble::Status(status) => HubError::Refused { what, status: status.as_u16() },
-        Trouble::Unreachable(why) => HubError::Unreachable { what, why },
+        Trouble::Unreachable(why) | Trouble::Spent(why) => HubError::Unreachable { what, why },
         Trouble::Cancelled => HubError::Cancelled,
     }
 }

@@ -40,10 +40,13 @@ pub fn score(scorer: &Scorer, items: &[Item]) -> Result<Vec<Sample>, StageError>
         let completion =
             Completion { text: &text, ids: &generated.ids, finished: generated.finished, limit: params.max_new_tokens };
         let formatted = RewardFunc::ThinkFormat.score(&completion, item) == Some(1.0);
-        let reward = params.reward_funcs.iter().filter_map(|function| function.score(&completion, item)).sum();
+        let rewards: Vec<f64> =
+            params.reward_funcs.iter().filter_map(|reward| reward.func.score(&completion, item)).collect();
+        let judged = params.reward_funcs.is_empty() || !rewards.is_empty();
+        let reward = judged.then(|| rewards.iter().sum());
         let sample = scorer.sample(item, Protocol::GenerateCot, found.answer());
         let unfinished = found == Extraction::Unfinished || !generated.finished;
-        samples.push(Sample { completion: Some(text), unfinished, formatted, reward: Some(reward), ..sample });
+        samples.push(Sample { completion: Some(text), unfinished, formatted, reward, ..sample });
     }
     Ok(samples)
 }

@@ -13,9 +13,10 @@ use std::collections::BTreeMap;
 use gazal_data::jsonl;
 use gazal_lm::{Decoder, Tokenizer, load_adapter};
 use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, OutPort, PortType, Problem, StageError, Traits};
-use gazal_tasks::{BENCHMARKS, Benchmark, Item, RewardFunc};
+use gazal_tasks::{BENCHMARKS, Benchmark, Item, Reward};
 use serde::{Deserialize, Serialize};
 
+use crate::examples::failing_examples;
 use crate::{defaults, device};
 
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
@@ -48,7 +49,7 @@ pub struct Params {
     pub top_k: usize,
     /// Rewards of generated answers, summed; those that GRPO trains on, to see what it gained on held-out questions.
     #[serde(default = "defaults::reward_funcs")]
-    pub reward_funcs: Vec<RewardFunc>,
+    pub reward_funcs: Vec<Reward>,
 }
 
 /// How an answer is got out of a model.
@@ -125,7 +126,9 @@ impl Kind for Eval {
     }
 
     fn validate(&self, params: &Params) -> Vec<Problem> {
-        let mut problems = Vec::new();
+        let rewards = params.reward_funcs.iter().enumerate();
+        let examples = |(at, reward)| failing_examples(&format!("reward_funcs[{at}]"), reward, params.max_new_tokens);
+        let mut problems: Vec<Problem> = rewards.flat_map(examples).collect();
         for task in params.tasks.iter().filter(|task| Benchmark::named(task).is_none()) {
             let known: Vec<&str> = BENCHMARKS.iter().map(|benchmark| benchmark.name).collect();
             let problem = Problem::new("tasks", format!("there is no benchmark `{task}`"));

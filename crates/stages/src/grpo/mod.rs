@@ -4,10 +4,17 @@
 //! A step draws prompts, completes each `num_generations` times with the current policy, scores the completions with
 //! TRL's rewards, and moves the adapter by the policy loss of its group-relative advantages. Departures from TRL: no
 //! second set of weights (sampler and trainer are one, and their largest difference is a metric), completions without
-//! an advantage are left out of the backward pass when no KL needs them (their gradient is zero).
+//! an advantage are left out of the backward pass when no KL needs them (their gradient is zero). Sentinels look at
+//! every step.
 
+mod answers;
+mod judge;
 mod params;
+mod rewards;
+mod rollback;
 mod rollout;
+mod scoring;
+mod sentinels;
 mod step;
 
 use gazal_data::Stream;
@@ -21,15 +28,25 @@ use crate::supervised::rows_of_step;
 use crate::{defaults, device};
 
 pub use params::Params;
+use rollback::{Next, Watcher};
+use scoring::Scorer;
 
 pub struct Grpo;
 
 impl Kind for Grpo {
     type Params = Params;
     const NAME: &'static str = "grpo";
+    // 2: what completions answer and how many rewards are missing are in the history; the policy is sampled packed.
     const REVISION: u32 = 2;
-    const DOC: &'static str = "Group relative policy optimisation of an adapter with checkable rewards.";
-    const TRAITS: Traits = defaults::LEARNING;
+    const DOC: &'static str = "Group relative policy optimisation of an adapter with checkable or asked rewards.";
+    const TRAITS: Traits = Traits {
+        network: true,
+        memo: true,
+        secrets: true,
+        programs: true,
+        paths: &[rewards::SOURCES],
+        ..defaults::LEARNING
+    };
 
     fn inputs(&self, _: &Params, _: &Declared) -> Vec<InPort> {
         vec![
@@ -63,27 +80,32 @@ impl Kind for Grpo {
             return Err(StageError::failed("the data set `prompts` has no rows in its split `train`"));
         }
 
+        let scorer = Scorer::open(&params.reward_funcs, context)?;
         let mut optimizer = Optimizer::new(params.optim_config());
         let mut history: Vec<Map<String, Value>> = Vec::new();
+        let mut alarms = Vec::new();
         let mut done = 0;
         if let Some(checkpoint) = latest_checkpoint(context.wip()).map_err(StageError::failed)? {
             checkpoint.restore(&mut policy, Trainable::Adapters, &mut optimizer).map_err(StageError::failed)?;
-            history = serde_json::from_value(checkpoint.extra.clone()).map_err(StageError::failed)?;
+            (history, alarms) = serde_json::from_value(checkpoint.extra.clone()).map_err(StageError::failed)?;
             done = checkpoint.step;
             context.say(Level::Info, format!("resumed from step {done}"));
         }
         let order = Stream::new(context.seed, "prompt order");
         let sampling = Stream::new(context.seed, "sampling");
         let schedule = params.schedule();
+        let mut watcher = Watcher::new(&params, context, alarms);
         // Several updates may share one rollout; a checkpoint is only taken after the last of them.
         while done < params.max_steps {
+            watcher.keep_good(done, &policy, &optimizer)?;
             let generation = done / params.num_iterations;
             let rows = rows_of_step(Some(&order), questions.len(), generation, params.prompts_per_step());
             let asked: Vec<&Question> = rows.iter().map(|&row| &questions[row]).collect();
-            let rollout = rollout::generate(&policy, &tokenizer, &params, &asked, &sampling, generation)?;
+            let mut rollout = rollout::generate(&policy, &tokenizer, &params, &asked, &sampling, generation)?;
+            rollout.reward(&params, (&asked, &tokenizer), &scorer, context)?;
             let mut batch = step::Batch::new(&params, &rollout, reference.as_ref(), &tokenizer);
             for _ in 0..params.num_iterations {
-                let rate = schedule.rate(done);
+                let rate = schedule.rate(done) * watcher.rate_factor();
                 let mut entry = step::update(&params, &mut policy, &mut optimizer, &mut batch, rate)
                     .map_err(|what| stopped(context, done, &what, &rows))?;
                 done += 1;
@@ -93,14 +115,23 @@ impl Kind for Grpo {
                 show(context, &params, &entry, done);
                 history.push(entry);
             }
+            let back = match watcher.look(&history, context)? {
+                Next::Go => false,
+                Next::Back(to) => {
+                    watcher.go_back(to, &mut policy, &mut optimizer)?;
+                    history.retain(|entry| entry.get("step").and_then(Value::as_u64) <= Some(to));
+                    done = to;
+                    true
+                }
+            };
             let cancelled = context.cancelled();
-            if cancelled || (params.save_steps > 0 && generation.is_multiple_of(params.save_steps)) {
+            if back || cancelled || (params.save_steps > 0 && generation.is_multiple_of(params.save_steps)) {
                 save_checkpoint(
                     context.wip(),
                     &policy,
                     Trainable::Adapters,
                     &optimizer,
-                    &json!(history),
+                    &json!((&history, &watcher.alarms)),
                     params.save_total_limit,
                 )
                 .map_err(StageError::failed)?;
@@ -111,7 +142,10 @@ impl Kind for Grpo {
         }
         save_adapter(&policy, &adapter, context.output("adapter")?).map_err(StageError::failed)?;
         let path = context.output("history")?.join("trainer_state.json");
-        let state = json!({ "global_step": done, "max_steps": params.max_steps, "log_history": history });
+        let mut state = json!({ "global_step": done, "max_steps": params.max_steps, "log_history": history });
+        if !watcher.alarms.is_empty() {
+            state["sentinels"] = json!(watcher.alarms);
+        }
         std::fs::write(&path, format!("{state:#}\n")).map_err(StageError::io(&path))
     }
 }

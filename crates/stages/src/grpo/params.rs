@@ -1,12 +1,14 @@
 //! Parameters of `grpo`, spelled as TRL's `GRPOConfig` spells them.
 
 use gazal_stage_api::{JsonSchema, Problem};
-use gazal_tasks::RewardFunc;
 use gazal_train::{
     ImportanceSampling, LossType, OptimConfig, OptimKind, PolicyConfig, ScaleRewards, Schedule, SchedulerType,
 };
 use serde::{Deserialize, Serialize};
 
+use super::rewards::{self, RewardParams};
+use super::rollback::Rollback;
+use super::sentinels::Sentinels;
 use crate::defaults;
 use crate::supervised::check_positive;
 
@@ -60,14 +62,20 @@ pub struct Params {
     #[serde(default)]
     #[schemars(with = "String")]
     pub scale_rewards: ScaleRewards,
-    #[serde(default = "defaults::reward_funcs")]
-    pub reward_funcs: Vec<RewardFunc>,
+    #[serde(default = "rewards::gazal")]
+    pub reward_funcs: Vec<RewardParams>,
     /// 1 for each reward if empty.
     #[serde(default)]
     pub reward_weights: Vec<f64>,
     /// Completions that did not end do not train.
     #[serde(default)]
     pub mask_truncated_completions: bool,
+    /// What to watch, and what to do when it goes wrong; all of them warn if nothing is said.
+    #[serde(default)]
+    pub sentinels: Sentinels,
+    /// How sentinels roll back.
+    #[serde(default)]
+    pub rollback: Rollback,
     #[serde(default = "once")]
     pub logging_steps: u64,
     #[serde(default = "defaults::save_steps")]
@@ -142,6 +150,9 @@ impl Params {
         if self.beta < 0.0 {
             problems.push(Problem::new("beta", "must not be negative"));
         }
+        problems.extend(rewards::problems(&self.reward_funcs, self.max_completion_length));
+        problems.extend(self.sentinels.problems());
+        problems.extend(self.rollback.problems());
         if self.reward_funcs.is_empty() {
             problems.push(Problem::new("reward_funcs", "must name at least one reward"));
         }

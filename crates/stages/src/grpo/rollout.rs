@@ -1,27 +1,35 @@
 //! Completions of a step with their rewards and advantages.
+//!
+//! A reward that is missing is NaN here: it adds nothing to its completion's total, and a completion without any has
+//! the total NaN and so no part in its group.
 
 use gazal_data::Stream;
 use gazal_lm::{Decoder, Form, Generated, GenerationConfig, SamplingParams, Tokenizer};
-use gazal_stage_api::StageError;
+use gazal_stage_api::{Context, StageError};
 use gazal_tasks::Completion;
+use gazal_tasks::rewards::{Weighted, deviation, mean};
 use gazal_train::advantages;
 use serde_json::{Map, Value, json};
 
 use super::Params;
+use super::answers::Answers;
+use super::scoring::{Scored, Scorer};
 use crate::rows::Question;
 
 /// Row `p × num_generations + g` is completion `g` of prompt `p`.
+#[derive(Default)]
 pub struct Rollout {
     pub prompts: Vec<Vec<u32>>,
     pub completions: Vec<Generated>,
-    /// By reward function, then by row.
+    /// By reward function, then by row; NaN for a missing one.
     rewards: Vec<Vec<f64>>,
-    /// Weighted sums, by row.
+    /// Weighted sums, by row; NaN where no function judged.
     totals: Vec<f64>,
     pub advantages: Vec<f64>,
+    answers: Answers,
 }
 
-/// Completes the questions with the policy as it is and scores what comes out. The prompts are split into fixed parts
+/// Completes the questions with the policy as it is; nothing is rewarded yet. The prompts are split into fixed parts
 /// that run side by side on the CPU.
 pub fn generate(
     policy: &Decoder,
@@ -55,16 +63,16 @@ pub fn generate(
         })
     });
     let completions: Vec<Generated> = completions.into_iter().flatten().collect();
-    Rollout::scored(tokenizer, params, questions, prompts, completions)
+    Ok(Rollout { prompts, completions, ..Rollout::default() })
 }
 
-/// The policy as it is sampled from: its adapters folded in, on the CPU with packed weights. That costs less than two
-/// products more in every projection of every token; by how much its log-probs differ from the trainer's is a metric.
+/// The policy as it is sampled from. On the CPU its adapters are folded in and its weights packed: that costs less than
+/// two products more in every projection of every token, and by how much its log-probs differ from the trainer's is a
+/// metric. Elsewhere memory is what is short, and the policy samples as it is.
 fn sampler(policy: &Decoder) -> Decoder {
-    let merged = policy.merged();
     match gazal_lm::device::is_cpu(&policy.device()) {
-        true => merged.packed(Form::F32),
-        false => merged,
+        true => policy.merged().packed(Form::F32),
+        false => policy.clone(),
     }
 }
 
@@ -72,30 +80,33 @@ fn sampler(policy: &Decoder) -> Decoder {
 const PARTS: usize = 2;
 
 impl Rollout {
-    fn scored(
-        tokenizer: &Tokenizer,
+    /// Scores the completions, of the same questions, and compares each with its group.
+    ///
+    /// # Errors
+    /// As [`Scorer::score`].
+    pub fn reward(
+        &mut self,
         params: &Params,
-        questions: &[&Question],
-        prompts: Vec<Vec<u32>>,
-        completions: Vec<Generated>,
-    ) -> Result<Rollout, StageError> {
-        let mut rewards = vec![Vec::with_capacity(completions.len()); params.reward_funcs.len()];
-        let mut totals = Vec::with_capacity(completions.len());
-        for (row, generated) in completions.iter().enumerate() {
-            let text = tokenizer.decode(&generated.ids).map_err(StageError::failed)?;
-            let item = &questions[row / params.num_generations].item;
-            let limit = params.max_completion_length;
-            let completion = Completion { text: &text, ids: &generated.ids, finished: generated.finished, limit };
-            let mut total = 0.0;
-            for (index, function) in params.reward_funcs.iter().enumerate() {
-                let reward = function.score(&completion, item).unwrap_or(0.0);
-                total += params.reward_weight(index) * reward;
-                rewards[index].push(reward);
-            }
-            totals.push(total);
-        }
-        let advantages = advantages(&totals, params.num_generations, params.scale_rewards);
-        Ok(Rollout { prompts, completions, rewards, totals, advantages })
+        (questions, tokenizer): (&[&Question], &Tokenizer),
+        scorer: &Scorer,
+        context: &mut Context,
+    ) -> Result<(), StageError> {
+        let decode = |generated: &Generated| tokenizer.decode(&generated.ids).map_err(StageError::failed);
+        let texts = self.completions.iter().map(decode).collect::<Result<Vec<String>, _>>()?;
+        let limit = params.max_completion_length;
+        let rows: Vec<Scored> = (self.completions.iter().zip(&texts).enumerate())
+            .map(|(row, (generated, text))| Scored {
+                question: questions[row / params.num_generations],
+                completion: Completion { text, ids: &generated.ids, finished: generated.finished, limit },
+            })
+            .collect();
+        self.rewards = scorer.score(&rows, context)?;
+        rows.iter().for_each(|row| self.answers.add(row.completion.text, &row.question.item));
+        let weights: Vec<f64> = (0..self.rewards.len()).map(|index| params.reward_weight(index)).collect();
+        let weighted = Weighted { rewards: &self.rewards, weights: &weights };
+        self.totals = (0..rows.len()).map(|row| weighted.total(row)).collect();
+        self.advantages = advantages(&self.totals, params.num_generations, params.scale_rewards);
+        Ok(())
     }
 
     /// Completion tokens that count for a row.
@@ -109,15 +120,22 @@ impl Rollout {
         let lengths: Vec<f64> = self.completions.iter().map(|generated| generated.ids.len() as f64).collect();
         let clipped = self.completions.iter().filter(|generated| !generated.finished).count();
         let groups = self.totals.chunks(params.num_generations);
-        let flat = groups.clone().filter(|group| group.iter().all(|reward| *reward == group[0])).count();
-        let mut metrics = Map::new();
-        let mut put = |name: &str, value: f64| metrics.insert(name.into(), json!(value));
+        let flat = groups.clone().filter(|group| is_flat(group)).count();
+        let mut metrics = self.answers.metrics();
+        // What no function has judged has no mean.
+        let mut put = |name: &str, value: f64| {
+            if !value.is_nan() {
+                metrics.insert(name.into(), json!(value));
+            }
+        };
         put("reward", mean(&self.totals));
         put("reward_std", deviation(&self.totals));
         put("frac_reward_zero_std", flat as f64 / groups.len() as f64);
         for (function, rewards) in params.reward_funcs.iter().zip(&self.rewards) {
             put(&format!("rewards/{}/mean", function.name()), mean(rewards));
             put(&format!("rewards/{}/std", function.name()), deviation(rewards));
+            let missing = rewards.iter().filter(|reward| reward.is_nan()).count();
+            put(&format!("rewards/{}/missing", function.name()), missing as f64);
         }
         put("completions/mean_length", mean(&lengths));
         put("completions/min_length", lengths.iter().copied().fold(f64::INFINITY, f64::min));
@@ -127,12 +145,20 @@ impl Rollout {
     }
 }
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
+/// Whether all rewards that are there are the same.
+fn is_flat(group: &[f64]) -> bool {
+    let mut there = group.iter().filter(|reward| !reward.is_nan());
+    let first = there.next();
+    there.all(|reward| Some(reward) == first)
 }
 
-fn deviation(values: &[f64]) -> f64 {
-    let mean = mean(values);
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (squares / (values.len().max(2) - 1) as f64).sqrt()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_flat_by_those_that_were_judged() {
+        assert!(is_flat(&[1.0, f64::NAN, 1.0]) && is_flat(&[f64::NAN, 2.0]) && is_flat(&[f64::NAN; 2]));
+        assert!(!is_flat(&[1.0, f64::NAN, 0.0]));
+    }
 }

@@ -13,6 +13,7 @@ use gazal_stage_api::{
 };
 use gazal_tasks::{Benchmark, Extraction, extract};
 use serde::{Deserialize, Serialize};
+use serde_json::Map;
 
 use super::corpus::page;
 use super::exercises::{exercise, first_exercise};
@@ -155,7 +156,7 @@ impl Examples<'_> {
         let problems = self.problems(purpose, count);
         problems
             .into_iter()
-            .map(|problem| Question { prompt: reasoning_prompt(&problem), item: problem.item })
+            .map(|problem| Question { prompt: reasoning_prompt(&problem), item: problem.item, columns: Map::new() })
             .collect()
     }
 

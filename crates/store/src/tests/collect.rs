@@ -61,6 +61,16 @@ fn what_an_action_made_stays_and_what_nothing_refers_to_goes() {
 }
 
 #[test]
+fn what_the_memo_holds_outlives_the_results_made_of_it() {
+    let space = Space::new();
+    let key = publish(&space, "a", 1.0, &[("x", "alpha")]);
+    space.reopen().memo_put("judge", &Digest::of("question"), b"answer").unwrap();
+    run(&space, &Collect { max_size: Some(0), ..collect() });
+    assert!(!is_hit(&space, &key));
+    assert_eq!(space.reopen().memo_get("judge", &Digest::of("question")).unwrap().unwrap(), b"answer");
+}
+
+#[test]
 fn an_action_that_lost_a_blob_keeps_nothing_but_its_receipt() {
     let space = Space::new();
     let key = publish(&space, "a", 1.0, &[("x", "alpha"), ("y", "beta")]);

@@ -4,24 +4,29 @@
 //!
 //! With `p = min(tokens / max_len, 1)` the reward is `a + (b − a) (1 + cos πp) / 2`, where `(a, b)` is
 //! `(min_value_correct, max_value_correct)` or `(max_value_wrong, min_value_wrong)`. Without the `min`, as in
-//! open-r1, a completion of twice the length would be worth as much as an empty one.
+//! open-r1, a completion of twice the length is worth as much as an empty one: whoever wants exactly that says
+//! `clamped = false`, and `unit = "characters"`, `max_len = 1000` for the rest of open-r1's form.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Completion, accuracy};
+use super::{Completion, Unit, accuracy};
 use crate::Item;
 
 /// The parameters, with TRL's names and defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CosineScaled {
-    /// The length in tokens at which the reward levels off; the longest possible completion if it is not given
+    /// The length at which the reward levels off; the longest possible completion if it is not given
     /// (TRL has no default).
     pub max_len: Option<usize>,
     pub min_value_wrong: f64,
     pub max_value_wrong: f64,
     pub min_value_correct: f64,
     pub max_value_correct: f64,
+    /// Whether the reward stays as it is beyond `max_len`, or turns back.
+    pub clamped: bool,
+    /// What `max_len` and the length are counted in; the longest possible completion is always in tokens.
+    pub unit: Unit,
 }
 
 impl CosineScaled {
@@ -31,16 +36,19 @@ impl CosineScaled {
         max_value_wrong: -0.5,
         min_value_correct: 0.5,
         max_value_correct: 1.0,
+        clamped: true,
+        unit: Unit::Tokens,
     };
 
     pub(super) fn score(&self, completion: &Completion, item: &Item) -> Option<f64> {
         let right = accuracy::is_right(completion, item)?;
-        Some(self.reward(completion.ids.len(), self.max_len.unwrap_or(completion.limit), right))
+        Some(self.reward(completion.length(self.unit), self.max_len.unwrap_or(completion.limit), right))
     }
 
-    /// The reward of a completion of `tokens` tokens.
-    fn reward(&self, tokens: usize, max_len: usize, right: bool) -> f64 {
-        let progress = (tokens as f64 / max_len.max(1) as f64).min(1.0);
+    /// The reward of a completion of this length.
+    fn reward(&self, length: usize, max_len: usize, right: bool) -> f64 {
+        let progress = length as f64 / max_len.max(1) as f64;
+        let progress = if self.clamped { progress.min(1.0) } else { progress };
         let (long, short) = if right {
             (self.min_value_correct, self.max_value_correct)
         } else {
@@ -53,6 +61,9 @@ impl CosineScaled {
         let values = [self.min_value_wrong, self.max_value_wrong, self.min_value_correct, self.max_value_correct];
         if self.max_len == Some(0) {
             return Some("`max_len` must be at least 1".into());
+        }
+        if self.max_len.is_none() && self.unit != Unit::Tokens {
+            return Some("a `unit` that is not tokens needs a `max_len`".into());
         }
         values.iter().any(|value| !value.is_finite()).then(|| "a value is not a finite number".into())
     }
@@ -105,5 +116,18 @@ mod tests {
         let cosine = CosineScaled { min_value_correct: 1.0, max_value_correct: 1.0, ..CosineScaled::DEFAULT };
         assert_eq!(cosine.reward(37, 100, true), 1.0);
         assert_eq!(cosine.reward(0, 0, true), 1.0);
+    }
+
+    #[test]
+    fn open_r1_counts_characters_and_turns_back() {
+        let open_r1 =
+            CosineScaled { max_len: Some(1000), clamped: false, unit: Unit::Characters, ..CosineScaled::DEFAULT };
+        let right = "The answer is A.";
+        for (length, reward) in [(16, 0.999_684), (1000, 0.5), (1500, 0.75), (2000, 1.0)] {
+            let text = format!("{}{right}", "é".repeat(length - right.len()));
+            assert!((open_r1.score(&completion(&text, &[1]), &asked()).unwrap() - reward).abs() < 1e-6, "{length}");
+        }
+        assert_eq!((open_r1.reward(0, 1000, false), open_r1.reward(2000, 1000, false)), (-1.0, -1.0));
+        assert!(CosineScaled { max_len: None, ..open_r1 }.mistake().is_some());
     }
 }
