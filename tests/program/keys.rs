@@ -117,7 +117,7 @@ fn others(value: &Value, schema: &Value) -> Vec<Value> {
             ]
         }
         Value::String(_) => NAMES.map(Value::from).to_vec(),
-        Value::Null => vec![json!(3), json!(0.5), json!("another"), json!(true)],
+        Value::Null => vec![json!(3), json!(16), json!(0.5), json!("another"), json!(true)],
         Value::Array(items) => {
             let fewer = items.split_last().map(|(_, fewer)| json!(fewer));
             let named = ["accuracy", "q_proj", "medqa", "another", "a/c"].map(|name| json!([name]));

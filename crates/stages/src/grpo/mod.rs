@@ -6,14 +6,17 @@
 //! second set of weights (sampler and trainer are one, and their largest difference is a metric), completions without
 //! an advantage are left out of the backward pass when no KL needs them (their gradient is zero).
 
+mod filter;
 mod params;
+mod reference;
 mod rollout;
 mod step;
 
 use gazal_data::Stream;
 use gazal_lm::{AdapterConfig, Decoder, Tokenizer, Trainable, load_adapter, save_adapter};
 use gazal_stage_api::{Context, Declared, InPort, Kind, Level, OutPort, PortType, Problem, StageError, Traits};
-use gazal_train::{Optimizer, latest_checkpoint, save_checkpoint};
+use gazal_train::{Optimizer, Snapshot, latest_checkpoint, save_checkpoint};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::rows::{Question, read_split};
@@ -24,10 +27,18 @@ pub use params::Params;
 
 pub struct Grpo;
 
+/// What a resume needs beside tensors, and what the history is made of.
+#[derive(Default, Serialize, Deserialize)]
+struct Progress {
+    log_history: Vec<Map<String, Value>>,
+    /// Batches of prompts drawn.
+    draws: u64,
+}
+
 impl Kind for Grpo {
     type Params = Params;
     const NAME: &'static str = "grpo";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const DOC: &'static str = "Group relative policy optimisation of an adapter with checkable rewards.";
     const TRAITS: Traits = defaults::LEARNING;
 
@@ -57,53 +68,64 @@ impl Kind for Grpo {
         let mut policy = Decoder::load(&folder, &device).map_err(StageError::failed)?;
         let adapter: AdapterConfig =
             load_adapter(&mut policy, context.input("adapter")?).map_err(StageError::failed)?;
-        let reference = (params.beta > 0.0).then(|| policy.clone());
+        let mut reference = reference::of(&params, &policy);
         let questions: Vec<Question> = read_split(&[context.input("prompts")?], "train")?;
         if questions.is_empty() {
             return Err(StageError::failed("the data set `prompts` has no rows in its split `train`"));
         }
+        for warning in params.warnings() {
+            context.say(Level::Warning, warning);
+        }
 
-        let mut optimizer = Optimizer::new(params.optim_config());
-        let mut history: Vec<Map<String, Value>> = Vec::new();
+        let mut optimizer = Optimizer::new(params.optimization().optim_config());
+        let mut progress = Progress::default();
         let mut done = 0;
         if let Some(checkpoint) = latest_checkpoint(context.wip()).map_err(StageError::failed)? {
             checkpoint.restore(&mut policy, Trainable::Adapters, &mut optimizer).map_err(StageError::failed)?;
-            history = serde_json::from_value(checkpoint.extra.clone()).map_err(StageError::failed)?;
+            if let Some(reference) = reference.as_mut().filter(|_| params.sync_ref_model) {
+                checkpoint.restore_reference(reference, Trainable::Adapters).map_err(StageError::failed)?;
+            }
+            progress = serde_json::from_value(checkpoint.extra.clone()).map_err(StageError::failed)?;
             done = checkpoint.step;
             context.say(Level::Info, format!("resumed from step {done}"));
         }
         let order = Stream::new(context.seed, "prompt order");
         let sampling = Stream::new(context.seed, "sampling");
-        let schedule = params.schedule();
-        // Several updates may share one rollout; a checkpoint is only taken after the last of them.
+        let schedule = params.optimization().schedule(params.max_steps);
+        // Several updates may share one generation; a checkpoint is only taken after the last of them.
         while done < params.max_steps {
-            let generation = done / params.num_iterations;
-            let rows = rows_of_step(Some(&order), questions.len(), generation, params.prompts_per_step());
-            let asked: Vec<&Question> = rows.iter().map(|&row| &questions[row]).collect();
-            let rollout = rollout::generate(&policy, &tokenizer, &params, &asked, &sampling, generation)?;
-            let mut batch = step::Batch::new(&params, &rollout, reference.as_ref(), &tokenizer);
-            for _ in 0..params.num_iterations {
-                let rate = schedule.rate(done);
-                let mut entry = step::update(&params, &mut policy, &mut optimizer, &mut batch, rate)
-                    .map_err(|what| stopped(context, done, &what, &rows))?;
+            let generation = filter::generation(&params, progress.draws, |number| {
+                let rows = rows_of_step(Some(&order), questions.len(), number, params.prompts_per_generation());
+                let asked: Vec<&Question> = rows.iter().map(|&row| &questions[row]).collect();
+                Ok((rows, rollout::generate(&policy, &tokenizer, &params, &asked, &sampling, number)?))
+            })?;
+            progress.draws += generation.draws;
+            let models = step::Models { policy: &policy, reference: reference.as_ref(), pad: tokenizer.pad };
+            let mut batch = step::Batch::new(&params, &generation.rollout, models);
+            for index in 0..params.updates_per_generation() as usize {
+                let step = step::Step { index, rate: schedule.rate(done) };
+                let mut entry = step::update(&params, &mut policy, &mut optimizer, &mut batch, step)
+                    .map_err(|what| stopped(context, done, &what, &generation.rows))?;
                 done += 1;
+                reference::follow(&params, reference.as_mut(), &policy, done);
                 entry.insert("step".into(), json!(done));
-                entry.insert("num_tokens".into(), json!(tokens_so_far(&history) + batch.all_tokens));
-                entry.extend(rollout.metrics(&params));
+                let new = if index == 0 { batch.all_tokens } else { 0 };
+                entry.insert("num_tokens".into(), json!(tokens_so_far(&progress.log_history) + new));
+                entry.extend(generation.metrics(&params));
                 show(context, &params, &entry, done);
-                history.push(entry);
+                progress.log_history.push(entry);
             }
             let cancelled = context.cancelled();
-            if cancelled || (params.save_steps > 0 && generation.is_multiple_of(params.save_steps)) {
-                save_checkpoint(
-                    context.wip(),
-                    &policy,
-                    Trainable::Adapters,
-                    &optimizer,
-                    &json!(history),
-                    params.save_total_limit,
-                )
-                .map_err(StageError::failed)?;
+            let generations = done / params.updates_per_generation();
+            if cancelled || (params.save_steps > 0 && (generations - 1).is_multiple_of(params.save_steps)) {
+                let snapshot = Snapshot {
+                    decoder: &policy,
+                    trainable: Trainable::Adapters,
+                    optimizer: &optimizer,
+                    reference: reference.as_ref().filter(|_| params.sync_ref_model),
+                    extra: &json!(progress),
+                };
+                save_checkpoint(context.wip(), &snapshot, params.save_total_limit).map_err(StageError::failed)?;
             }
             if cancelled {
                 return Err(StageError::Cancelled);
@@ -111,7 +133,7 @@ impl Kind for Grpo {
         }
         save_adapter(&policy, &adapter, context.output("adapter")?).map_err(StageError::failed)?;
         let path = context.output("history")?.join("trainer_state.json");
-        let state = json!({ "global_step": done, "max_steps": params.max_steps, "log_history": history });
+        let state = json!({ "global_step": done, "max_steps": params.max_steps, "log_history": progress.log_history });
         std::fs::write(&path, format!("{state:#}\n")).map_err(StageError::io(&path))
     }
 }

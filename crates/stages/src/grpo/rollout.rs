@@ -4,7 +4,7 @@ use gazal_data::Stream;
 use gazal_lm::{Decoder, Generated, GenerationConfig, SamplingParams, Tokenizer};
 use gazal_stage_api::StageError;
 use gazal_tasks::Completion;
-use gazal_train::advantages;
+use gazal_train::{advantages, deviation, mean};
 use serde_json::{Map, Value, json};
 
 use super::Params;
@@ -15,9 +15,9 @@ pub struct Rollout {
     pub prompts: Vec<Vec<u32>>,
     pub completions: Vec<Generated>,
     /// By reward function, then by row.
-    rewards: Vec<Vec<f64>>,
+    pub(super) rewards: Vec<Vec<f64>>,
     /// Weighted sums, by row.
-    totals: Vec<f64>,
+    pub(super) totals: Vec<f64>,
     pub advantages: Vec<f64>,
 }
 
@@ -83,20 +83,21 @@ impl Rollout {
             }
             totals.push(total);
         }
-        let advantages = advantages(&totals, params.num_generations, params.scale_rewards);
+        let advantages = advantages(&params.advantage_config(), &rewards, &params.reward_weights);
         Ok(Rollout { prompts, completions, rewards, totals, advantages })
     }
 
     /// Completion tokens that count for a row.
     pub fn length(&self, params: &Params, row: usize) -> usize {
         let generated = &self.completions[row];
-        if params.mask_truncated_completions && !generated.finished { 0 } else { generated.ids.len() }
+        if params.masks_truncated_completions() && !generated.finished { 0 } else { generated.ids.len() }
     }
 
     /// TRL's metrics of a generation.
     pub fn metrics(&self, params: &Params) -> Map<String, Value> {
-        let lengths: Vec<f64> = self.completions.iter().map(|generated| generated.ids.len() as f64).collect();
-        let clipped = self.completions.iter().filter(|generated| !generated.finished).count();
+        let length = |generated: &Generated| generated.ids.len() as f64;
+        let lengths: Vec<f64> = self.completions.iter().map(length).collect();
+        let terminated: Vec<f64> = self.completions.iter().filter(|generated| generated.finished).map(length).collect();
         let groups = self.totals.chunks(params.num_generations);
         let flat = groups.clone().filter(|group| group.iter().all(|reward| *reward == group[0])).count();
         let mut metrics = Map::new();
@@ -108,20 +109,46 @@ impl Rollout {
             put(&format!("rewards/{}/mean", function.name()), mean(rewards));
             put(&format!("rewards/{}/std", function.name()), deviation(rewards));
         }
-        put("completions/mean_length", mean(&lengths));
-        put("completions/min_length", lengths.iter().copied().fold(f64::INFINITY, f64::min));
-        put("completions/max_length", lengths.iter().copied().fold(0.0, f64::max));
-        put("completions/clipped_ratio", clipped as f64 / self.completions.len() as f64);
+        for (name, lengths) in [("length", &lengths), ("terminated_length", &terminated)] {
+            let least = lengths.iter().copied().reduce(f64::min).unwrap_or(0.0);
+            put(&format!("completions/mean_{name}"), if lengths.is_empty() { 0.0 } else { mean(lengths) });
+            put(&format!("completions/min_{name}"), least);
+            put(&format!("completions/max_{name}"), lengths.iter().copied().fold(0.0, f64::max));
+        }
+        put("completions/clipped_ratio", 1.0 - terminated.len() as f64 / self.completions.len() as f64);
         metrics
     }
-}
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
-}
+    /// The groups whose completions differ in a reward, or in `reward`, the weighted sum of all.
+    pub fn informative(&self, params: &Params, metric: &str) -> Vec<usize> {
+        let named = params.reward_funcs.iter().position(|function| function.name() == metric);
+        let values = named.map_or(&self.totals, |index| &self.rewards[index]);
+        let groups = values.chunks(params.num_generations).enumerate();
+        groups.filter(|(_, group)| deviation(group) > 0.0).map(|(group, _)| group).collect()
+    }
 
-fn deviation(values: &[f64]) -> f64 {
-    let mean = mean(values);
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (squares / (values.len().max(2) - 1) as f64).sqrt()
+    /// Takes in the groups of another rollout after its own; the advantages are then those of neither.
+    pub fn extend(&mut self, other: Rollout) {
+        self.prompts.extend(other.prompts);
+        self.completions.extend(other.completions);
+        for (own, other) in self.rewards.iter_mut().zip(other.rewards) {
+            own.extend(other);
+        }
+        self.totals.extend(other.totals);
+    }
+
+    /// Some of its groups in a new order, with advantages anew.
+    pub fn with_groups(&self, params: &Params, groups: &[usize]) -> Rollout {
+        let size = params.num_generations;
+        let rows: Vec<usize> = groups.iter().flat_map(|group| group * size..(group + 1) * size).collect();
+        let pick = |values: &Vec<f64>| rows.iter().map(|&row| values[row]).collect::<Vec<f64>>();
+        let rewards: Vec<Vec<f64>> = self.rewards.iter().map(pick).collect();
+        Rollout {
+            prompts: groups.iter().map(|&group| self.prompts[group].clone()).collect(),
+            completions: rows.iter().map(|&row| self.completions[row].clone()).collect(),
+            advantages: advantages(&params.advantage_config(), &rewards, &params.reward_weights),
+            rewards,
+            totals: pick(&self.totals),
+        }
+    }
 }
