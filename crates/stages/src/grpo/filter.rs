@@ -108,7 +108,7 @@ mod tests {
     fn batches_are_drawn_until_enough_prompts_differ() {
         let found = generation_of(&json!({"metric": "accuracy_reward"}));
         assert_eq!(found.rollout.prompts, [[11], [14]], "in the order in which they were drawn");
-        assert_eq!((found.draws, found.rows.len(), found.kept_ratio), (3, 6, Some(0.5)));
+        assert_eq!((found.draws, found.rows.len(), found.kept_ratio), (3, 6, Some(2.0 / 6.0)));
         assert!(found.rollout.advantages.iter().all(|advantage| *advantage != 0.0));
         assert_eq!(found.rollout.totals, [0.0, 2.0, 0.0, 2.0], "rewards move with their prompts");
     }

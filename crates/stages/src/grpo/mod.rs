@@ -3,8 +3,9 @@
 //!
 //! A step draws prompts, completes each `num_generations` times with the current policy, scores the completions with
 //! TRL's rewards, and moves the adapter by the policy loss of its group-relative advantages. Departures from TRL: no
-//! second set of weights (sampler and trainer are one, and their largest difference is a metric), completions without
-//! an advantage are left out of the backward pass when no KL needs them (their gradient is zero).
+//! second set of weights (sampler and trainer are one, and their largest difference is a metric), micro-batches without
+//! an advantage are left out of the forward and backward pass when neither a KL nor an entropy bonus needs them (their
+//! gradient is zero), and prompts may be drawn until their completions differ (`filter_groups`).
 
 mod filter;
 mod params;

@@ -17,7 +17,7 @@ impl Move<'_> {
         let args = self.config.args;
         let keep = 1.0 - f64::from(self.step).powf(args.decay_rate.unwrap_or(-0.8));
         let square = gradient.clone().powi_scalar(2).add_scalar(EPSILON);
-        let scaled = match *self.shape {
+        let scaled = match *self.parameter.shape {
             [rows, columns] => gradient * factored(slots, square, [rows, columns], keep),
             _ => {
                 let second = averaged(slots, "second", square, keep);

@@ -31,20 +31,26 @@ pub struct Optimizer {
     state: State,
 }
 
+/// Which parameter a vector is.
+#[derive(Clone, Copy)]
+struct Parameter<'a> {
+    name: &'a str,
+    shape: &'a [usize],
+}
+
 /// One parameter's part in a step.
 struct Move<'a> {
     config: &'a OptimConfig,
     /// Counted from 1.
     step: i32,
-    name: &'a str,
-    shape: &'a [usize],
+    parameter: Parameter<'a>,
     rate: f64,
 }
 
 impl Move<'_> {
     /// Weight decay is for matrices: norms and DoRA's magnitudes are scales, not weights.
     fn decay(&self) -> f64 {
-        if self.shape.len() == 1 { 0.0 } else { self.config.weight_decay }
+        if self.parameter.shape.len() == 1 { 0.0 } else { self.config.weight_decay }
     }
 
     /// `theta` after decoupled decay.
@@ -57,7 +63,7 @@ impl Move<'_> {
 
     /// LoRA+ (arXiv:2402.12354), grouped as PEFT groups: B matrices and magnitudes learn faster.
     fn is_fast(&self) -> bool {
-        self.shape.len() == 1 || self.name.contains(".lora_B.")
+        self.parameter.shape.len() == 1 || self.parameter.name.contains(".lora_B.")
     }
 
     fn apply(&self, slots: &mut Slots, theta: Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
@@ -80,7 +86,8 @@ impl Optimizer {
         self.step += 1;
         decoder.visit_trainable(trainable, &mut |name, mut slot| {
             if let Some(gradient) = gradients.get(name) {
-                let moved = self.update(name, &slot.shape(), slot.flat(), gradient.clone(), rate);
+                let parameter = Parameter { name, shape: &slot.shape() };
+                let moved = self.update(parameter, slot.flat(), gradient.clone(), rate);
                 slot.set_flat(moved);
             }
         });
@@ -89,12 +96,12 @@ impl Optimizer {
 
     /// One parameter `theta` `[n]` of a shape, with gradient `[n]`. Of a half-precision parameter a float32 copy is
     /// kept and moved: steps that are smaller than its last bit would be lost.
-    fn update(&mut self, name: &str, shape: &[usize], theta: Tensor<1>, gradient: Tensor<1>, rate: f64) -> Tensor<1> {
-        let mut part = Move { config: &self.config, step: self.step, name, shape, rate };
+    fn update(&mut self, parameter: Parameter, theta: Tensor<1>, gradient: Tensor<1>, rate: f64) -> Tensor<1> {
+        let mut part = Move { config: &self.config, step: self.step, parameter, rate };
         if let Some(ratio) = self.config.loraplus_lr_ratio.filter(|_| part.is_fast()) {
             part.rate *= ratio;
         }
-        let slots = self.state.of(name);
+        let slots = self.state.of(parameter.name);
         let precision = theta.dtype();
         if !matches!(precision, DType::BF16 | DType::F16) {
             return part.apply(slots, theta, gradient);

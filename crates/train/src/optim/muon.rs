@@ -14,8 +14,9 @@ const QUINTIC: [f64; 3] = [3.4445, -4.7750, 2.0315];
 
 impl Move<'_> {
     pub(super) fn muon(&self, slots: &mut Slots, theta: Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
-        let vocabulary = self.name.ends_with("embed_tokens.weight") || self.name.ends_with("lm_head.weight");
-        let [rows, columns] = *self.shape else { return self.adam(slots, theta, gradient) };
+        let name = self.parameter.name;
+        let vocabulary = name.ends_with("embed_tokens.weight") || name.ends_with("lm_head.weight");
+        let [rows, columns] = *self.parameter.shape else { return self.adam(slots, theta, gradient) };
         if vocabulary {
             return self.adam(slots, theta, gradient);
         }

@@ -26,7 +26,7 @@ fn path(config: OptimConfig, shape: &[usize], theta: &[f64], gradients: &[Vec<f6
     let mut path = Vec::new();
     for gradient in gradients {
         optimizer.step += 1;
-        theta = optimizer.update("theta", shape, theta, double(gradient.clone()), rate);
+        theta = optimizer.update(Parameter { name: "theta", shape }, theta, double(gradient.clone()), rate);
         path.push(theta.clone().into_data().try_into_vec::<f64>().unwrap());
     }
     path
@@ -210,7 +210,8 @@ fn adam_in_one_pass_equals_adam_by_tensors_to_the_bit() {
             let (mut a, mut b) = (single(0.7, 1.0), single(0.7, 1.0));
             let (mut slots_a, mut slots_b) = (Slots::new(), Slots::new());
             for step in 1..4 {
-                let part = Move { config: &config, step, name: "theta", shape: &[200, 200], rate: 1e-3 };
+                let parameter = Parameter { name: "theta", shape: &[200, 200] };
+                let part = Move { config: &config, step, parameter, rate: 1e-3 };
                 let gradient = single(1.3 + f64::from(step), 10_f64.powi(-2 * step));
                 a = part.adam_in_one_pass(&mut slots_a, a, gradient.clone());
                 b = part.adam_by_tensors(&mut slots_b, b, gradient);
@@ -287,7 +288,7 @@ fn lora_plus_moves_b_matrices_and_magnitudes_faster() {
         let config = OptimConfig { kind: OptimKind::Lion, loraplus_lr_ratio, ..OptimConfig::default() };
         let mut optimizer = Optimizer::new(config);
         optimizer.step = 1;
-        let theta = optimizer.update(name, shape, double(vec![0.0; 4]), gradient(), 0.01);
+        let theta = optimizer.update(Parameter { name, shape }, double(vec![0.0; 4]), gradient(), 0.01);
         theta.into_data().try_into_vec::<f64>().unwrap()[0]
     };
     assert_eq!(moved("x.q_proj.lora_A.weight", &[2, 2], Some(16.0)), -0.01);
@@ -306,7 +307,7 @@ fn steps_too_small_for_half_precision_add_up() {
     let mut theta = half();
     for _ in 0..16 {
         optimizer.step += 1;
-        theta = optimizer.update("theta", &[2], theta, gradient(), 1e-3);
+        theta = optimizer.update(Parameter { name: "theta", shape: &[2] }, theta, gradient(), 1e-3);
     }
     assert_eq!(theta.dtype(), DType::BF16);
     // 1.016 lies between 1.015625 and 1.0234375, the neighbours in bfloat16; a lone step of 0.001 leaves 1.

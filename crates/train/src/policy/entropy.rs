@@ -1,6 +1,6 @@
 //! What the entropy of the policy's distributions decides: which tokens learn, and a bonus for staying undecided.
 
-use super::{PolicyBatch, PolicyConfig, PolicyLoss, Window};
+use super::{PolicyBatch, PolicyConfig, PolicyLoss, Scope};
 
 /// Which tokens the surrogate learns from: those of the mask, and of them with `top_entropy_quantile` only the share
 /// with the highest entropies.
@@ -26,7 +26,8 @@ fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
 
 /// Takes `entropy_coef` times the mean entropy of the tokens that learn off the loss. The mean is of the micro-batch,
 /// divided by the accumulation alone: the bonus does not depend on `loss_type`.
-pub(super) fn add(config: &PolicyConfig, batch: &PolicyBatch, window: Window, kept: &[bool], out: &mut PolicyLoss) {
+pub(super) fn add(scope: &Scope, out: &mut PolicyLoss) {
+    let Scope { config, batch, window, kept } = scope;
     let Some(entropies) = batch.entropies else { return };
     let sum = |mask: &[bool]| entropies.iter().zip(mask).filter(|(_, real)| **real).map(|(entropy, _)| entropy).sum();
     out.metrics.add_entropy(sum(batch.mask), batch.mask.iter().filter(|&&real| real).count());

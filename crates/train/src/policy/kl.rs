@@ -1,13 +1,14 @@
 //! The penalty `β · KL(π ‖ π_ref)`, estimated at each token.
 
-use super::surrogate::{Ratio, spread};
-use super::{KlEstimator, PolicyBatch, PolicyConfig, PolicyLoss, Row};
+use super::surrogate::spread;
+use super::{KlEstimator, PolicyLoss, Row, Scope};
 
 /// Adds the KL of a row's tokens, `d = log π_ref − log π`.
-pub(super) fn add(config: &PolicyConfig, batch: &PolicyBatch, row: &Row, ratios: &[Ratio], out: &mut PolicyLoss) {
+pub(super) fn add(scope: &Scope, row: &Row, out: &mut PolicyLoss) {
+    let Scope { config, batch, .. } = scope;
     let Some(reference) = batch.reference_log_probs else { return };
     let mut slopes = Vec::with_capacity(row.cells.len());
-    for (&cell, ratio) in row.cells.iter().zip(ratios) {
+    for (&cell, ratio) in row.cells.iter().zip(&row.ratios) {
         let (kl, slope) = estimate(config.kl_estimator, reference[cell] - batch.log_probs[cell]);
         let factor = if config.use_bias_correction_kl { ratio.value } else { 1.0 };
         out.metrics.kl += factor * kl;

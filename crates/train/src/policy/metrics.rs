@@ -26,7 +26,8 @@ pub struct PolicyMetrics {
 
 impl PolicyMetrics {
     /// Counts the ratios of a row.
-    pub(super) fn count(&mut self, config: &PolicyConfig, row: &Row, ratios: &[Ratio]) {
+    pub(super) fn count(&mut self, config: &PolicyConfig, row: &Row) {
+        let ratios = &row.ratios;
         let largest = if config.loss_type == LossType::Cispo { config.epsilon_high } else { 1.0 + config.epsilon_high };
         let open = |ratio: &Ratio| config.delta.map_or(ratio.value, |delta| ratio.value.min(delta));
         let low = ratios.iter().filter(|ratio| open(ratio) < 1.0 - config.epsilon && row.advantage < 0.0).count();

@@ -57,10 +57,21 @@ pub struct PolicyLoss {
     pub metrics: PolicyMetrics,
 }
 
+/// A micro-batch as its parts see it.
+struct Scope<'a> {
+    config: &'a PolicyConfig,
+    batch: &'a PolicyBatch<'a>,
+    window: Window,
+    /// Which tokens the surrogate learns from.
+    kept: Vec<bool>,
+}
+
 /// A completion inside a batch.
 struct Row<'a> {
     /// Its tokens' places in the batch.
     cells: &'a [usize],
+    /// Of each of its tokens.
+    ratios: Vec<surrogate::Ratio>,
     advantage: f64,
     /// What a token's loss is multiplied by.
     weight: f64,
@@ -73,15 +84,14 @@ pub fn policy_loss(config: &PolicyConfig, batch: &PolicyBatch, window: Window) -
         PolicyLoss { gradient: vec![0.0; count], entropy_gradient: vec![0.0; count], ..PolicyLoss::default() };
     let rows: Vec<Vec<usize>> = (0..batch.advantages.len()).map(|row| cells(batch, row)).collect();
     let tokens = rows.iter().map(Vec::len).sum::<usize>().max(1);
-    let kept = entropy::kept(config, batch);
+    let scope = Scope { config, batch, window, kept: entropy::kept(config, batch) };
     for (cells, &advantage) in rows.iter().zip(batch.advantages) {
         let weight = weight(config, window, [rows.len(), cells.len(), tokens]);
-        let row = Row { cells, advantage, weight };
-        let ratios = surrogate::ratios(config, batch, cells);
-        surrogate::add(config, batch, &row, &ratios, &kept, &mut out);
-        kl::add(config, batch, &row, &ratios, &mut out);
+        let row = Row { cells, ratios: surrogate::ratios(config, batch, cells), advantage, weight };
+        surrogate::add(&scope, &row, &mut out);
+        kl::add(&scope, &row, &mut out);
     }
-    entropy::add(config, batch, window, &kept, &mut out);
+    entropy::add(&scope, &mut out);
     out
 }
 

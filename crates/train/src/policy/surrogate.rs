@@ -1,6 +1,6 @@
 //! The surrogate `−min(ρÂ, clip(ρ)Â)` and its relatives, token by token.
 
-use super::{ImportanceSampling, LossType, PolicyBatch, PolicyConfig, PolicyLoss, Row};
+use super::{ImportanceSampling, LossType, PolicyBatch, PolicyConfig, PolicyLoss, Row, Scope};
 
 /// Log-ratios beyond this are clamped: e²⁰ is no longer a ratio.
 const LOG_RATIO_LIMIT: f64 = 20.0;
@@ -32,17 +32,11 @@ pub(super) fn ratios(config: &PolicyConfig, batch: &PolicyBatch, cells: &[usize]
     }
 }
 
-/// Adds the surrogate of a row's tokens, each times what `kept` and the importance weights give it.
-pub(super) fn add(
-    config: &PolicyConfig,
-    batch: &PolicyBatch,
-    row: &Row,
-    ratios: &[Ratio],
-    kept: &[bool],
-    out: &mut PolicyLoss,
-) {
+/// Adds the surrogate of a row's tokens that are kept, each times its importance weight.
+pub(super) fn add(scope: &Scope, row: &Row, out: &mut PolicyLoss) {
+    let Scope { config, batch, kept, .. } = scope;
     let mut slopes = vec![0.0; row.cells.len()];
-    for ((&cell, &ratio), slope) in row.cells.iter().zip(ratios).zip(&mut slopes) {
+    for ((&cell, &ratio), slope) in row.cells.iter().zip(&row.ratios).zip(&mut slopes) {
         if !kept[cell] {
             continue;
         }
@@ -58,7 +52,7 @@ pub(super) fn add(
         }
     }
     spread(config, row, &slopes, &mut out.gradient);
-    out.metrics.count(config, row, ratios);
+    out.metrics.count(config, row);
 }
 
 /// Chains derivatives by the log-ratios of a row's tokens to the log-probs.

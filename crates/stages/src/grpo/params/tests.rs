@@ -72,6 +72,18 @@ fn i20_a_preset_is_keyed_by_its_values() {
     assert_eq!(key(defaults), key(json!({})));
 }
 
+/// Arguments that only some optimizers and schedules have are in the key too.
+#[test]
+fn i20_arguments_of_optimizers_and_schedules_are_keyed() {
+    let muon = json!({"optim": "muon"});
+    assert_ne!(key(json!({"optim": "muon", "optim_args": {"momentum": 0.9}})), key(muon.clone()));
+    assert_eq!(key(json!({"optim": "muon", "optim_args": {}})), key(muon));
+    let decay =
+        |steps| json!({"lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs": {"num_decay_steps": steps}});
+    assert_ne!(key(decay(3)), key(decay(4)));
+    assert_ne!(key(json!({"beta": 0.1, "sync_ref_model": true})), key(json!({"beta": 0.1})));
+}
+
 /// The checks of TRL's configuration, and some more.
 #[test]
 fn what_cannot_work_is_refused_by_field() {

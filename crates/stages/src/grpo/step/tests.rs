@@ -205,8 +205,7 @@ fn an_entropy_bonus_raises_the_entropy() {
     for index in 0..4 {
         let metrics = update(&params, &mut policy, &mut optimizer, &mut parts, Step { index, rate: 1e-3 }).unwrap();
         entropies.push(number(&metrics, "entropy"));
-        let policy_loss = number(&metrics, "loss") + number(&metrics, "entropy");
-        assert!((number(&metrics, "policy_loss")).abs() < 1e-9 || policy_loss.is_finite());
+        assert!(number(&metrics, "policy_loss").abs() < 1e-9, "there is nothing but the bonus");
     }
     assert!(entropies.is_sorted() && entropies[3] > entropies[0], "{entropies:?}");
 }
