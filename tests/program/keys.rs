@@ -113,11 +113,15 @@ fn others(value: &Value, schema: &Value) -> Vec<Value> {
                 json!(number.as_u64().unwrap_or(0) * 2),
                 json!(16),
                 json!(8),
+                json!(4),
                 json!(1),
             ]
         }
         Value::String(_) => NAMES.map(Value::from).to_vec(),
-        Value::Null => vec![json!(3), json!(0.5), json!("another"), json!(true)],
+        Value::Null => {
+            let filter = json!({"max_num_gen_batches": 3});
+            vec![json!(3), json!(16), json!(0.5), json!("another"), json!(true), filter]
+        }
         Value::Array(items) => {
             let fewer = items.split_last().map(|(_, fewer)| json!(fewer));
             let named = ["accuracy", "q_proj", "medqa", "another", "a/c"].map(|name| json!([name]));

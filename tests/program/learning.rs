@@ -181,6 +181,23 @@ fn grpo_killed_and_resumed_gives_the_same_bytes() {
     killed_and_resumed("grpo", "--set stages.grpo.params.max_steps=120");
 }
 
+/// I19 with all that a run may carry from step to step: batches of prompts that were drawn and not used, several
+/// updates on a generation, and a reference that follows the policy.
+#[test]
+fn grpo_with_a_moving_reference_killed_and_resumed_gives_the_same_bytes() {
+    let set = [
+        "max_steps=120",
+        "num_iterations=2",
+        "gradient_accumulation_steps=1",
+        "steps_per_generation=2",
+        "sync_ref_model=true",
+        "ref_model_sync_steps=3",
+        "filter_groups={max_num_gen_batches=3}",
+        "entropy_coef=0.01",
+    ];
+    killed_and_resumed("grpo", &set.map(|set| format!("--set stages.grpo.params.{set}")).join(" "));
+}
+
 #[test]
 fn a_loss_that_is_not_finite_stops_the_stage_and_keeps_the_checkpoint() {
     let space = shipped();

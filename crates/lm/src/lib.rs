@@ -42,7 +42,7 @@ pub use batch::{TokenBatch, indices};
 pub use cache::Cache;
 pub use chat::{ChatOptions, ChatTemplate};
 pub use config::{Config, DeltaConfig, LayerType};
-pub use decoder::Decoder;
+pub use decoder::{Decoder, chosen, entropies};
 pub use error::LmError;
 pub use frame::Frame;
 pub use gazal_kernels::Form;

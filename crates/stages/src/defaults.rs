@@ -24,8 +24,40 @@ pub fn one() -> f64 {
     1.0
 }
 
+pub fn adam_beta1() -> f64 {
+    0.9
+}
+
+pub fn adam_beta2() -> f64 {
+    0.999
+}
+
+pub fn adam_epsilon() -> f64 {
+    1e-8
+}
+
 pub fn single() -> usize {
     1
+}
+
+pub fn once() -> u64 {
+    1
+}
+
+pub fn ref_model_mixup_alpha() -> f64 {
+    0.6
+}
+
+pub fn ref_model_sync_steps() -> u64 {
+    512
+}
+
+pub fn filter_metric() -> String {
+    "reward".into()
+}
+
+pub fn max_num_gen_batches() -> u64 {
+    10
 }
 
 pub fn batch() -> usize {

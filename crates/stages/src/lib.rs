@@ -9,6 +9,7 @@ mod fetch;
 mod grpo;
 mod import;
 mod merge;
+mod optimization;
 pub mod page;
 mod pretrain;
 mod prompt;

@@ -7,8 +7,8 @@ use gazal_data::Stream;
 use gazal_lm::{Decoder, Trainable};
 use gazal_stage_api::{Context, Level, Problem, StageError};
 use gazal_train::{
-    Gradients, LossSettings, Noise, OptimConfig, Optimizer, Schedule, Sequence, latest_checkpoint, mean_loss,
-    save_checkpoint,
+    Gradients, LossSettings, Noise, OptimConfig, Optimizer, Plateau, Schedule, Sequence, Snapshot, latest_checkpoint,
+    mean_loss, save_checkpoint,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -79,6 +79,9 @@ pub struct Progress {
     /// Held-out evaluations since then.
     pub waited: u64,
     stopped: bool,
+    /// Of `reduce_lr_on_plateau`.
+    #[serde(default)]
+    plateau: Option<Plateau>,
 }
 
 /// Trains `decoder` in place; ends with the parameters of the lowest held-out loss where there is one.
@@ -98,7 +101,7 @@ pub fn fit(
         SamplingStrategy::Sequential => None,
     };
     let mut optimizer = Optimizer::new(settings.optim);
-    let mut progress = Progress::default();
+    let mut progress = Progress { plateau: Plateau::new(&settings.schedule), ..Progress::default() };
     let mut step = 0;
     if let Some(checkpoint) = latest_checkpoint(context.wip()).map_err(StageError::failed)? {
         checkpoint.restore(decoder, trainable, &mut optimizer).map_err(StageError::failed)?;
@@ -114,7 +117,7 @@ pub fn fit(
         if !loss.is_finite() || !norm.is_finite() {
             return Err(non_finite(context.wip(), step, loss, norm, &rows));
         }
-        let rate = settings.schedule.rate(step);
+        let rate = progress.plateau.map_or_else(|| settings.schedule.rate(step), |plateau| plateau.rate);
         optimizer.step(decoder, trainable, &gradients, rate);
         step += 1;
         progress.num_input_tokens_seen += tokens;
@@ -131,8 +134,8 @@ pub fn fit(
         let cancelled = context.cancelled();
         if cancelled || (settings.save_steps > 0 && step.is_multiple_of(settings.save_steps)) {
             let extra = json!(progress);
-            save_checkpoint(context.wip(), decoder, trainable, &optimizer, &extra, settings.save_total_limit)
-                .map_err(StageError::failed)?;
+            let snapshot = Snapshot { decoder, trainable, optimizer: &optimizer, reference: None, extra: &extra };
+            save_checkpoint(context.wip(), &snapshot, settings.save_total_limit).map_err(StageError::failed)?;
         }
         if cancelled {
             return Err(StageError::Cancelled);
@@ -187,6 +190,9 @@ fn evaluate(
 ) -> Result<(), StageError> {
     let loss = mean_loss(decoder, validation, settings.per_device_train_batch_size, settings.pad);
     progress.log_history.push(Entry { step, eval_loss: Some(loss), ..Entry::default() });
+    if let Some(plateau) = &mut progress.plateau {
+        plateau.observe(&settings.schedule, loss);
+    }
     let best = progress.best.map_or(f64::INFINITY, |(best, _)| best);
     let better = loss < best - settings.early_stopping_threshold;
     progress.waited = if better { 0 } else { progress.waited + 1 };

@@ -11,6 +11,9 @@ use serde_json::Value;
 
 use crate::Optimizer;
 
+/// The file of a reference policy.
+const REFERENCE: &str = "reference.safetensors";
+
 /// A complete checkpoint on disk.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
@@ -40,6 +43,25 @@ impl Checkpoint {
         optimizer.restore(i32::try_from(self.step).unwrap_or(i32::MAX), &tensors, &device);
         Ok(())
     }
+
+    /// Puts the saved reference policy in place.
+    ///
+    /// # Errors
+    /// When there is none in this checkpoint, or a tensor is missing.
+    pub fn restore_reference(&self, reference: &mut Decoder, trainable: Trainable) -> Result<(), LmError> {
+        load_parameters(&self.folder.join(REFERENCE), reference, trainable)
+    }
+}
+
+/// What a checkpoint holds.
+pub struct Snapshot<'a> {
+    pub decoder: &'a Decoder,
+    pub trainable: Trainable,
+    pub optimizer: &'a Optimizer,
+    /// A reference policy that moves too, and so must be kept.
+    pub reference: Option<&'a Decoder>,
+    /// What the stage keeps beside the tensors.
+    pub extra: &'a Value,
 }
 
 /// Writes `wip/checkpoint-STEP`: into a temporary folder, every file synced, then renamed. Older ones are removed,
@@ -47,24 +69,20 @@ impl Checkpoint {
 ///
 /// # Errors
 /// When a file cannot be written.
-pub fn save_checkpoint(
-    wip: &Path,
-    decoder: &Decoder,
-    trainable: Trainable,
-    optimizer: &Optimizer,
-    extra: &Value,
-    keep: usize,
-) -> Result<(), LmError> {
-    let (step, moments) = optimizer.state();
+pub fn save_checkpoint(wip: &Path, snapshot: &Snapshot, keep: usize) -> Result<(), LmError> {
+    let (step, moments) = snapshot.optimizer.state();
     let temporary = wip.join("checkpoint.tmp");
     if temporary.exists() {
         fs::remove_dir_all(&temporary).map_err(LmError::io(&temporary))?;
     }
     fs::create_dir_all(&temporary).map_err(LmError::io(&temporary))?;
-    save_parameters(&temporary.join("parameters.safetensors"), decoder, trainable)?;
+    save_parameters(&temporary.join("parameters.safetensors"), snapshot.decoder, snapshot.trainable)?;
+    if let Some(reference) = snapshot.reference {
+        save_parameters(&temporary.join(REFERENCE), reference, snapshot.trainable)?;
+    }
     weights::save(&temporary.join("optimizer.safetensors"), &moments)?;
     let state = temporary.join("state.json");
-    let text = serde_json::json!({ "step": step, "extra": extra }).to_string();
+    let text = serde_json::json!({ "step": step, "extra": snapshot.extra }).to_string();
     fs::write(&state, text).map_err(LmError::io(&state))?;
     for name in ["optimizer.safetensors", "state.json"] {
         sync(&temporary.join(name))?;

@@ -16,14 +16,14 @@ fn folder(name: &str) -> PathBuf {
     Path::new(&root).join("adapters").join(name)
 }
 
-struct Case {
-    decoder: Decoder,
+pub(crate) struct Case {
+    pub(crate) decoder: Decoder,
     expected: Weights,
     numbers: Value,
     sequences: Vec<Sequence>,
 }
 
-fn case(name: &str) -> Case {
+pub(crate) fn case(name: &str) -> Case {
     let folder = folder(name);
     let mut decoder = Decoder::load(&folder.join("base"), &Device::flex()).unwrap();
     load_adapter(&mut decoder, &folder.join("adapter")).unwrap();
@@ -36,7 +36,7 @@ fn case(name: &str) -> Case {
 }
 
 impl Case {
-    fn step_gradients(&self) -> (f64, Gradients) {
+    pub(crate) fn step_gradients(&self) -> (f64, Gradients) {
         let rows: Vec<&Sequence> = self.sequences.iter().collect();
         let targets = rows.iter().map(|row| row.targets()).sum();
         loss_and_gradients(&self.decoder, &rows, targets, &LossSettings::new(Trainable::Adapters, 0))

@@ -16,14 +16,15 @@ mod sequence;
 #[cfg(test)]
 mod tests;
 
-pub use checkpoint::{Checkpoint, latest_checkpoint, load_parameters, save_checkpoint, save_parameters};
+pub use checkpoint::{Checkpoint, Snapshot, latest_checkpoint, load_parameters, save_checkpoint, save_parameters};
 pub use gradients::Gradients;
 pub use noise::Noise;
-pub use optim::{OptimConfig, OptimKind, Optimizer};
+pub use optim::{OptimArgs, OptimConfig, OptimKind, Optimizer};
 pub use policy::{
-    ImportanceSampling, LossType, PolicyBatch, PolicyConfig, PolicyLoss, ScaleRewards, Window, advantages, policy_loss,
+    AdvantageConfig, ImportanceSampling, KlEstimator, LossType, MultiObjectiveAggregation, PolicyBatch, PolicyConfig,
+    PolicyLoss, PolicyMetrics, ScaleRewards, Window, advantages, deviation, mean, policy_loss, totals,
 };
-pub use schedule::{Schedule, SchedulerType};
+pub use schedule::{DecayType, Plateau, Schedule, SchedulerArgs, SchedulerType};
 pub use sequence::{LossSettings, Sequence, loss_and_gradients, mean_loss, window_gradients};
 
 use gazal_lm::Decoder;

@@ -33,6 +33,16 @@ impl Answers {
         }
     }
 
+    /// Counts those of further completions too.
+    pub fn extend(&mut self, other: &Answers) {
+        self.all += other.all;
+        self.valid += other.valid;
+        self.right += other.right;
+        for (own, other) in [(&mut self.chosen, &other.chosen), (&mut self.expected, &other.expected)] {
+            other.iter().for_each(|(letter, count)| *own.entry(*letter).or_default() += count);
+        }
+    }
+
     pub fn metrics(&self) -> Map<String, Value> {
         let share = |count: usize, of: usize| json!(count as f64 / of.max(1) as f64);
         let mut metrics = Map::new();

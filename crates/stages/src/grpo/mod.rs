@@ -3,13 +3,16 @@
 //!
 //! A step draws prompts, completes each `num_generations` times with the current policy, scores the completions with
 //! TRL's rewards, and moves the adapter by the policy loss of its group-relative advantages. Departures from TRL: no
-//! second set of weights (sampler and trainer are one, and their largest difference is a metric), completions without
-//! an advantage are left out of the backward pass when no KL needs them (their gradient is zero). Sentinels look at
-//! every step.
+//! second set of weights (sampler and trainer are one, and their largest difference is a metric), micro-batches without
+//! an advantage are left out of the forward and backward pass when neither a KL nor an entropy bonus needs them (their
+//! gradient is zero), and prompts may be drawn until their completions differ (`filter_groups`). Sentinels look at every
+//! step.
 
 mod answers;
+mod filter;
 mod judge;
 mod params;
+mod reference;
 mod rewards;
 mod rollback;
 mod rollout;
@@ -20,18 +23,65 @@ mod step;
 use gazal_data::Stream;
 use gazal_lm::{AdapterConfig, Decoder, Tokenizer, Trainable, load_adapter, save_adapter};
 use gazal_stage_api::{Context, Declared, InPort, Kind, Level, OutPort, PortType, Problem, StageError, Traits};
-use gazal_train::{Optimizer, latest_checkpoint, save_checkpoint};
+use gazal_train::{Checkpoint, Optimizer, Snapshot, latest_checkpoint, save_checkpoint};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::rows::{Question, read_split};
 use crate::supervised::rows_of_step;
 use crate::{defaults, device};
 
+use filter::Generation;
 pub use params::Params;
-use rollback::{Next, Watcher};
+use rollback::{Alarm, Next, Watcher};
 use scoring::Scorer;
 
 pub struct Grpo;
+
+/// What a resume needs beside tensors, and what the history is made of.
+#[derive(Default, Serialize, Deserialize)]
+struct Progress {
+    log_history: Vec<Map<String, Value>>,
+    /// Batches of prompts drawn.
+    draws: u64,
+    /// What sentinels have said.
+    alarms: Vec<Alarm>,
+}
+
+/// All that moves while the stage trains.
+struct Training {
+    policy: Decoder,
+    reference: Option<Decoder>,
+    /// Whether the reference moves too.
+    follows: bool,
+    optimizer: Optimizer,
+    progress: Progress,
+    /// Optimizer steps.
+    done: u64,
+}
+
+impl Training {
+    fn take_up(&mut self, checkpoint: &Checkpoint) -> Result<(), StageError> {
+        let Training { policy, reference, optimizer, .. } = self;
+        checkpoint.restore(policy, Trainable::Adapters, optimizer).map_err(StageError::failed)?;
+        if let Some(reference) = reference.as_mut().filter(|_| self.follows) {
+            checkpoint.restore_reference(reference, Trainable::Adapters).map_err(StageError::failed)?;
+        }
+        self.progress = serde_json::from_value(checkpoint.extra.clone()).map_err(StageError::failed)?;
+        self.done = checkpoint.step;
+        Ok(())
+    }
+
+    fn snapshot<'a>(&'a self, progress: &'a Value) -> Snapshot<'a> {
+        Snapshot {
+            decoder: &self.policy,
+            trainable: Trainable::Adapters,
+            optimizer: &self.optimizer,
+            reference: self.reference.as_ref().filter(|_| self.follows),
+            extra: progress,
+        }
+    }
+}
 
 impl Kind for Grpo {
     type Params = Params;
@@ -74,80 +124,98 @@ impl Kind for Grpo {
         let mut policy = Decoder::load(&folder, &device).map_err(StageError::failed)?;
         let adapter: AdapterConfig =
             load_adapter(&mut policy, context.input("adapter")?).map_err(StageError::failed)?;
-        let reference = (params.beta > 0.0).then(|| policy.clone());
         let questions: Vec<Question> = read_split(&[context.input("prompts")?], "train")?;
         if questions.is_empty() {
             return Err(StageError::failed("the data set `prompts` has no rows in its split `train`"));
         }
+        for warning in params.warnings() {
+            context.say(Level::Warning, warning);
+        }
 
         let scorer = Scorer::open(&params.reward_funcs, context)?;
-        let mut optimizer = Optimizer::new(params.optim_config());
-        let mut history: Vec<Map<String, Value>> = Vec::new();
-        let mut alarms = Vec::new();
-        let mut done = 0;
+        let mut training = Training {
+            reference: reference::of(&params, &policy),
+            policy,
+            follows: params.sync_ref_model,
+            optimizer: Optimizer::new(params.optimization().optim_config()),
+            progress: Progress::default(),
+            done: 0,
+        };
         if let Some(checkpoint) = latest_checkpoint(context.wip()).map_err(StageError::failed)? {
-            checkpoint.restore(&mut policy, Trainable::Adapters, &mut optimizer).map_err(StageError::failed)?;
-            (history, alarms) = serde_json::from_value(checkpoint.extra.clone()).map_err(StageError::failed)?;
-            done = checkpoint.step;
-            context.say(Level::Info, format!("resumed from step {done}"));
+            training.take_up(&checkpoint)?;
+            context.say(Level::Info, format!("resumed from step {}", training.done));
         }
         let order = Stream::new(context.seed, "prompt order");
         let sampling = Stream::new(context.seed, "sampling");
-        let schedule = params.schedule();
-        let mut watcher = Watcher::new(&params, context, alarms);
-        // Several updates may share one rollout; a checkpoint is only taken after the last of them.
-        while done < params.max_steps {
-            watcher.keep_good(done, &policy, &optimizer)?;
-            let generation = done / params.num_iterations;
-            let rows = rows_of_step(Some(&order), questions.len(), generation, params.prompts_per_step());
-            let asked: Vec<&Question> = rows.iter().map(|&row| &questions[row]).collect();
-            let mut rollout = rollout::generate(&policy, &tokenizer, &params, &asked, &sampling, generation)?;
-            rollout.reward(&params, (&asked, &tokenizer), &scorer, context)?;
-            let mut batch = step::Batch::new(&params, &rollout, reference.as_ref(), &tokenizer);
-            for _ in 0..params.num_iterations {
-                let rate = schedule.rate(done) * watcher.rate_factor();
-                let mut entry = step::update(&params, &mut policy, &mut optimizer, &mut batch, rate)
-                    .map_err(|what| stopped(context, done, &what, &rows))?;
-                done += 1;
-                entry.insert("step".into(), json!(done));
-                entry.insert("num_tokens".into(), json!(tokens_so_far(&history) + batch.all_tokens));
-                entry.extend(rollout.metrics(&params));
-                show(context, &params, &entry, done);
-                history.push(entry);
-            }
-            let back = match watcher.look(&history, context)? {
+        let mut watcher = Watcher::new(&params, context, std::mem::take(&mut training.progress.alarms));
+        // Several updates may share one generation; a checkpoint is only taken after the last of them.
+        while training.done < params.max_steps {
+            watcher.keep_good(training.done, &training.snapshot(&json!(training.progress)))?;
+            let policy = &training.policy;
+            let generation = filter::generation(&params, training.progress.draws, |number| {
+                let rows = rows_of_step(Some(&order), questions.len(), number, params.prompts_per_generation());
+                let asked: Vec<&Question> = rows.iter().map(|&row| &questions[row]).collect();
+                let mut rollout = rollout::generate(policy, &tokenizer, &params, &asked, &sampling, number)?;
+                rollout.reward(&params, (&asked, &tokenizer), &scorer, context)?;
+                Ok((rows, rollout))
+            })?;
+            training.progress.draws += generation.draws;
+            train_on(&params, context, &mut training, (&generation, watcher.rate_factor(), tokenizer.pad))?;
+            let back = match watcher.look(&training.progress.log_history, context)? {
                 Next::Go => false,
                 Next::Back(to) => {
-                    watcher.go_back(to, &mut policy, &mut optimizer)?;
-                    history.retain(|entry| entry.get("step").and_then(Value::as_u64) <= Some(to));
-                    done = to;
+                    training.take_up(&watcher.go_back(to)?)?;
                     true
                 }
             };
             let cancelled = context.cancelled();
-            if back || cancelled || (params.save_steps > 0 && generation.is_multiple_of(params.save_steps)) {
-                save_checkpoint(
-                    context.wip(),
-                    &policy,
-                    Trainable::Adapters,
-                    &optimizer,
-                    &json!((&history, &watcher.alarms)),
-                    params.save_total_limit,
-                )
-                .map_err(StageError::failed)?;
+            let generations = training.done / params.updates_per_generation();
+            let due = params.save_steps > 0 && generations.saturating_sub(1).is_multiple_of(params.save_steps);
+            if back || cancelled || due {
+                training.progress.alarms.clone_from(&watcher.alarms);
+                let progress = json!(training.progress);
+                save_checkpoint(context.wip(), &training.snapshot(&progress), params.save_total_limit)
+                    .map_err(StageError::failed)?;
             }
             if cancelled {
                 return Err(StageError::Cancelled);
             }
         }
-        save_adapter(&policy, &adapter, context.output("adapter")?).map_err(StageError::failed)?;
+        save_adapter(&training.policy, &adapter, context.output("adapter")?).map_err(StageError::failed)?;
         let path = context.output("history")?.join("trainer_state.json");
-        let mut state = json!({ "global_step": done, "max_steps": params.max_steps, "log_history": history });
+        let history = &training.progress.log_history;
+        let mut state = json!({ "global_step": training.done, "max_steps": params.max_steps, "log_history": history });
         if !watcher.alarms.is_empty() {
             state["sentinels"] = json!(watcher.alarms);
         }
         std::fs::write(&path, format!("{state:#}\n")).map_err(StageError::io(&path))
     }
+}
+
+/// All updates on a generation.
+fn train_on(
+    params: &Params,
+    context: &mut Context,
+    training: &mut Training,
+    (generation, rate_factor, pad): (&Generation, f64, u32),
+) -> Result<(), StageError> {
+    let schedule = params.optimization().schedule(params.max_steps);
+    let models = step::Models { policy: &training.policy, reference: training.reference.as_ref(), pad };
+    let mut batch = step::Batch::new(params, &generation.rollout, models);
+    for index in 0..params.updates_per_generation() as usize {
+        let step = step::Step { index, rate: schedule.rate(training.done) * rate_factor };
+        let mut entry = step::update(params, &mut training.policy, &mut training.optimizer, &mut batch, step)
+            .map_err(|what| stopped(context, training.done, &what, &generation.rows))?;
+        training.done += 1;
+        reference::follow(params, training.reference.as_mut(), &training.policy, training.done);
+        entry.insert("step".into(), json!(training.done));
+        let new = if index == 0 { batch.all_tokens } else { 0 };
+        entry.insert("num_tokens".into(), json!(tokens_so_far(&training.progress.log_history) + new));
+        entry.extend(generation.metrics(params));
+        show(context, params, &entry, training.done);
+        training.progress.log_history.push(entry);
+    }
+    Ok(())
 }
 
 /// Tokens of all completed steps.

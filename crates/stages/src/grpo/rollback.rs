@@ -12,11 +12,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use gazal_lm::{Decoder, Trainable};
 use gazal_stage_api::{Context, JsonSchema, Level, Problem, StageError};
-use gazal_train::{Optimizer, latest_checkpoint, save_checkpoint};
+use gazal_train::{Checkpoint, Snapshot, latest_checkpoint, save_checkpoint};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::Params;
 use super::sentinels::{Action, Entry, Verdict, verdicts};
@@ -97,20 +95,19 @@ impl<'a> Watcher<'a> {
 
     /// Steps between good points, in optimizer steps.
     fn between(&self) -> u64 {
-        self.params.rollback.steps * self.params.num_iterations
+        self.params.rollback.steps * self.params.updates_per_generation()
     }
 
     /// Takes a good point after `done` steps if one is due, and lets go of those that no verdict can reach any more.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn keep_good(&self, done: u64, policy: &Decoder, optimizer: &Optimizer) -> Result<(), StageError> {
+    pub fn keep_good(&self, done: u64, snapshot: &Snapshot) -> Result<(), StageError> {
         if !self.params.sentinels.roll_back() || !done.is_multiple_of(self.between()) {
             return Ok(());
         }
         let folder = self.good_folder(done);
-        save_checkpoint(&folder, policy, Trainable::Adapters, optimizer, &Value::Null, 1)
-            .map_err(StageError::failed)?;
+        save_checkpoint(&folder, snapshot, 1).map_err(StageError::failed)?;
         let needed = self.good_point(done, self.params.sentinels.longest_window());
         let old = (0..needed).step_by(usize::try_from(self.between()).unwrap_or(usize::MAX));
         for folder in old.map(|step| self.good_folder(step)).filter(|folder| folder.exists()) {
@@ -136,7 +133,8 @@ impl<'a> Watcher<'a> {
     /// The verdict that stops the stage.
     pub fn look(&mut self, history: &[Entry], context: &mut Context) -> Result<Next, StageError> {
         let found = verdicts(&self.params.sentinels, history);
-        let before = history.len().saturating_sub(usize::try_from(self.params.num_iterations).unwrap_or(usize::MAX));
+        let before =
+            history.len().saturating_sub(usize::try_from(self.params.updates_per_generation()).unwrap_or(usize::MAX));
         let before = verdicts(&self.params.sentinels, &history[..before]);
         for verdict in found.iter().filter(|verdict| before.iter().all(|one| one.sentinel != verdict.sentinel)) {
             context.say(Level::Warning, verdict.to_string());
@@ -162,20 +160,18 @@ impl<'a> Watcher<'a> {
         Ok(Next::Back(to))
     }
 
-    /// Puts a good point in place, and lets go of the checkpoints of what followed it.
+    /// The good point of a step, and no checkpoint of what followed it any more.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn go_back(&self, to: u64, policy: &mut Decoder, optimizer: &mut Optimizer) -> Result<(), StageError> {
-        let folder = self.good_folder(to);
-        let lost = || StageError::failed(format!("the good point of step {to} is gone from {}", folder.display()));
-        let good = latest_checkpoint(&folder).map_err(StageError::failed)?.ok_or_else(lost)?;
-        good.restore(policy, Trainable::Adapters, optimizer).map_err(StageError::failed)?;
+    pub fn go_back(&self, to: u64) -> Result<Checkpoint, StageError> {
         while let Some(later) = latest_checkpoint(&self.wip).map_err(StageError::failed)?.filter(|one| one.step > to) {
             let folder = self.wip.join(format!("checkpoint-{}", later.step));
             fs::remove_dir_all(&folder).map_err(StageError::io(&folder))?;
         }
-        Ok(())
+        let folder = self.good_folder(to);
+        let lost = || StageError::failed(format!("the good point of step {to} is gone from {}", folder.display()));
+        latest_checkpoint(&folder).map_err(StageError::failed)?.ok_or_else(lost)
     }
 }
 

@@ -7,8 +7,7 @@ use gazal_data::Stream;
 use gazal_lm::{Decoder, Form, Generated, GenerationConfig, SamplingParams, Tokenizer};
 use gazal_stage_api::{Context, StageError};
 use gazal_tasks::Completion;
-use gazal_tasks::rewards::{Weighted, deviation, mean};
-use gazal_train::advantages;
+use gazal_train::{advantages, deviation, mean, totals};
 use serde_json::{Map, Value, json};
 
 use super::Params;
@@ -22,11 +21,11 @@ pub struct Rollout {
     pub prompts: Vec<Vec<u32>>,
     pub completions: Vec<Generated>,
     /// By reward function, then by row; NaN for a missing one.
-    rewards: Vec<Vec<f64>>,
+    pub(super) rewards: Vec<Vec<f64>>,
     /// Weighted sums, by row; NaN where no function judged.
-    totals: Vec<f64>,
+    pub(super) totals: Vec<f64>,
     pub advantages: Vec<f64>,
-    answers: Answers,
+    pub(super) answers: Answers,
 }
 
 /// Completes the questions with the policy as it is; nothing is rewarded yet. The prompts are split into fixed parts
@@ -102,23 +101,22 @@ impl Rollout {
             .collect();
         self.rewards = scorer.score(&rows, context)?;
         rows.iter().for_each(|row| self.answers.add(row.completion.text, &row.question.item));
-        let weights: Vec<f64> = (0..self.rewards.len()).map(|index| params.reward_weight(index)).collect();
-        let weighted = Weighted { rewards: &self.rewards, weights: &weights };
-        self.totals = (0..rows.len()).map(|row| weighted.total(row)).collect();
-        self.advantages = advantages(&self.totals, params.num_generations, params.scale_rewards);
+        self.totals = totals(&self.rewards, &params.reward_weights);
+        self.advantages = advantages(&params.advantage_config(), &self.rewards, &params.reward_weights);
         Ok(())
     }
 
     /// Completion tokens that count for a row.
     pub fn length(&self, params: &Params, row: usize) -> usize {
         let generated = &self.completions[row];
-        if params.mask_truncated_completions && !generated.finished { 0 } else { generated.ids.len() }
+        if params.masks_truncated_completions() && !generated.finished { 0 } else { generated.ids.len() }
     }
 
     /// TRL's metrics of a generation.
     pub fn metrics(&self, params: &Params) -> Map<String, Value> {
-        let lengths: Vec<f64> = self.completions.iter().map(|generated| generated.ids.len() as f64).collect();
-        let clipped = self.completions.iter().filter(|generated| !generated.finished).count();
+        let length = |generated: &Generated| generated.ids.len() as f64;
+        let lengths: Vec<f64> = self.completions.iter().map(length).collect();
+        let terminated: Vec<f64> = self.completions.iter().filter(|generated| generated.finished).map(length).collect();
         let groups = self.totals.chunks(params.num_generations);
         let flat = groups.clone().filter(|group| is_flat(group)).count();
         let mut metrics = self.answers.metrics();
@@ -137,11 +135,49 @@ impl Rollout {
             let missing = rewards.iter().filter(|reward| reward.is_nan()).count();
             put(&format!("rewards/{}/missing", function.name()), missing as f64);
         }
-        put("completions/mean_length", mean(&lengths));
-        put("completions/min_length", lengths.iter().copied().fold(f64::INFINITY, f64::min));
-        put("completions/max_length", lengths.iter().copied().fold(0.0, f64::max));
-        put("completions/clipped_ratio", clipped as f64 / self.completions.len() as f64);
+        for (name, lengths) in [("length", &lengths), ("terminated_length", &terminated)] {
+            let least = lengths.iter().copied().reduce(f64::min).unwrap_or(0.0);
+            put(&format!("completions/mean_{name}"), if lengths.is_empty() { 0.0 } else { mean(lengths) });
+            put(&format!("completions/min_{name}"), least);
+            put(&format!("completions/max_{name}"), lengths.iter().copied().fold(0.0, f64::max));
+        }
+        put("completions/clipped_ratio", 1.0 - terminated.len() as f64 / self.completions.len() as f64);
         metrics
+    }
+
+    /// The groups whose completions differ in a reward, or in `reward`, the weighted sum of all.
+    pub fn informative(&self, params: &Params, metric: &str) -> Vec<usize> {
+        let named = params.reward_funcs.iter().position(|function| function.name() == metric);
+        let values = named.map_or(&self.totals, |index| &self.rewards[index]);
+        let groups = values.chunks(params.num_generations).enumerate();
+        groups.filter(|(_, group)| deviation(group) > 0.0).map(|(group, _)| group).collect()
+    }
+
+    /// Takes in the groups of another rollout after its own; the advantages are then those of neither.
+    pub fn extend(&mut self, other: Rollout) {
+        self.prompts.extend(other.prompts);
+        self.completions.extend(other.completions);
+        for (own, other) in self.rewards.iter_mut().zip(other.rewards) {
+            own.extend(other);
+        }
+        self.totals.extend(other.totals);
+        self.answers.extend(&other.answers);
+    }
+
+    /// Some of its groups in a new order, with advantages anew; what was answered is still that of all.
+    pub fn with_groups(self, params: &Params, groups: &[usize]) -> Rollout {
+        let size = params.num_generations;
+        let rows: Vec<usize> = groups.iter().flat_map(|group| group * size..(group + 1) * size).collect();
+        let pick = |values: &Vec<f64>| rows.iter().map(|&row| values[row]).collect::<Vec<f64>>();
+        let rewards: Vec<Vec<f64>> = self.rewards.iter().map(pick).collect();
+        Rollout {
+            prompts: groups.iter().map(|&group| self.prompts[group].clone()).collect(),
+            completions: rows.iter().map(|&row| self.completions[row].clone()).collect(),
+            advantages: advantages(&params.advantage_config(), &rewards, &params.reward_weights),
+            rewards,
+            totals: pick(&self.totals),
+            answers: self.answers,
+        }
     }
 }
 

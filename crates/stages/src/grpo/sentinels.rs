@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use gazal_stage_api::{JsonSchema, Problem};
-use gazal_tasks::rewards::mean;
+use gazal_train::mean;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 use gazal_lm::weights::to_host;
-use gazal_lm::{Decoder, TokenBatch, Tokenizer, Trainable};
+use gazal_lm::{Decoder, TokenBatch, Trainable, chosen, entropies};
 use gazal_train::{Gradients, Optimizer, PolicyBatch, PolicyLoss, Window, policy_loss, side_by_side};
 use serde_json::{Map, Value, json};
 
@@ -29,18 +29,38 @@ struct MicroBatch {
 /// A rollout cut into micro-batches.
 pub struct Batch {
     parts: Vec<MicroBatch>,
-    /// Completion tokens of the step.
+    /// Completion tokens of the generation.
     tokens: usize,
     /// Prompt and completion tokens of all completions.
     pub all_tokens: usize,
 }
 
+/// Who is asked for log-probs as a batch is made.
+#[derive(Clone, Copy)]
+pub struct Models<'a> {
+    /// As it generated.
+    pub policy: &'a Decoder,
+    pub reference: Option<&'a Decoder>,
+    pub pad: u32,
+}
+
 impl Batch {
-    pub fn new(params: &Params, rollout: &Rollout, reference: Option<&Decoder>, tokenizer: &Tokenizer) -> Batch {
+    /// Forward passes whose values nothing needs are left out: the reference's without a KL, the policy's own where
+    /// the first update will make it anyway, and all of micro-batches that no gradient can come of.
+    pub fn new(params: &Params, rollout: &Rollout, models: Models) -> Batch {
         let rows: Vec<usize> = (0..rollout.completions.len()).collect();
-        let cut = |rows: &&[usize]| MicroBatch::new(params, rollout, rows, reference, tokenizer);
-        let chunks: Vec<&[usize]> = rows.chunks(params.per_device_train_batch_size).collect();
-        let parts = chunks.iter().map(cut).collect();
+        let chunks: Vec<(usize, &[usize])> = rows.chunks(params.per_device_train_batch_size).enumerate().collect();
+        let parts = side_by_side(models.policy, &chunks, |(index, rows)| {
+            let mut part = MicroBatch::new(params, rollout, rows, models.pad);
+            if !part.is_idle(params) {
+                let log_probs = |model| part.spread(&to_host(part.log_probs(model, params.temperature)));
+                let reference = models.reference.map(log_probs);
+                let moves_before = *index >= params.gradient_accumulation_steps;
+                let old = moves_before.then(|| log_probs(models.policy));
+                (part.reference, part.old) = (reference, old);
+            }
+            part
+        });
         let tokens = rows.iter().map(|&row| rollout.length(params, row)).sum();
         let all_tokens = rows
             .iter()
@@ -51,17 +71,11 @@ impl Batch {
 }
 
 impl MicroBatch {
-    fn new(
-        params: &Params,
-        rollout: &Rollout,
-        rows: &[usize],
-        reference: Option<&Decoder>,
-        tokenizer: &Tokenizer,
-    ) -> MicroBatch {
+    fn new(params: &Params, rollout: &Rollout, rows: &[usize], pad: u32) -> MicroBatch {
         let prompt = |row: usize| &rollout.prompts[row / params.num_generations];
         let sequences: Vec<Vec<u32>> =
             rows.iter().map(|&row| [prompt(row).as_slice(), &rollout.completions[row].ids].concat()).collect();
-        let tokens = TokenBatch::right_padded(&sequences, tokenizer.pad);
+        let tokens = TokenBatch::right_padded(&sequences, pad);
         let width = rows.iter().map(|&row| rollout.completions[row].ids.len()).max().unwrap_or(0);
         let mut mask = vec![false; rows.len() * width];
         let mut sampled = vec![0.0; rows.len() * width];
@@ -76,10 +90,7 @@ impl MicroBatch {
             }
         }
         let advantages = rows.iter().map(|&row| rollout.advantages[row]).collect();
-        let mut part =
-            MicroBatch { tokens, positions, targets, width, mask, advantages, sampled, reference: None, old: None };
-        part.reference = reference.map(|model| part.spread(&to_host(part.log_probs(model, params.temperature))));
-        part
+        MicroBatch { tokens, positions, targets, width, mask, advantages, sampled, reference: None, old: None }
     }
 
     /// Log-probs of the completion tokens that count, in order.
@@ -96,34 +107,74 @@ impl MicroBatch {
             .collect()
     }
 
-    /// Whether no gradient can come of it: every advantage is zero and no KL is asked for.
+    /// `Σ value · slope` over the counting tokens, from slopes `[rows × width]`.
+    fn chained(&self, values: Tensor<1>, slopes: &[f64]) -> Tensor<1> {
+        let slopes: Vec<f32> =
+            slopes.iter().zip(&self.mask).filter(|(_, real)| **real).map(|(slope, _)| *slope as f32).collect();
+        let count = slopes.len();
+        let slopes = Tensor::<1>::from_data(TensorData::new(slopes, [count]), &values.device());
+        (values * slopes).sum()
+    }
+
+    /// Whether no gradient can come of it: every advantage is zero and neither a KL nor a bonus is asked for.
     fn is_idle(&self, params: &Params) -> bool {
-        self.targets.is_empty() || (params.beta == 0.0 && self.advantages.iter().all(|advantage| *advantage == 0.0))
+        let without = !params.policy_config().learns_without_advantage();
+        self.targets.is_empty() || (without && self.advantages.iter().all(|advantage| *advantage == 0.0))
+    }
+
+    /// Loss at these log-probs.
+    fn loss(&self, params: &Params, window: Window, values: &Values) -> PolicyLoss {
+        let batch = PolicyBatch {
+            width: self.width,
+            log_probs: values.log_probs,
+            old_log_probs: values.old,
+            reference_log_probs: self.reference.as_deref(),
+            entropies: values.entropies,
+            importance_weights: None,
+            mask: &self.mask,
+            advantages: &self.advantages,
+        };
+        policy_loss(&params.policy_config(), &batch, window)
+    }
+
+    /// What an idle micro-batch gives: its tokens, as an unmoved policy has them, count in the shares of the metrics.
+    fn untouched(&self, params: &Params, window: Window) -> PolicyLoss {
+        let zeros = vec![0.0; self.mask.len()];
+        self.loss(params, window, &Values { log_probs: &zeros, old: &zeros, entropies: None })
     }
 
     /// Loss and gradients at the policy's present parameters; keeps its log-probs as the old ones if there are none.
     fn gradients(&self, params: &Params, policy: &Decoder, window: Window) -> Outcome {
         let mut tracked = policy.tracked(Trainable::Adapters);
-        let log_probs = self.log_probs(&tracked, params.temperature);
+        let distributions = tracked.log_distributions(&self.tokens, &self.positions, params.temperature);
+        // The graph of the entropies is made only where a gradient goes through it.
+        let bonus = (params.entropy_coef != 0.0).then(|| entropies(distributions.clone()));
+        let entropy = match &bonus {
+            Some(bonus) => bonus.clone().inner(),
+            None => entropies(distributions.clone().inner()),
+        };
+        let entropy = self.spread(&to_host(entropy));
+        let log_probs = chosen(distributions, &self.targets);
         let current = self.spread(&to_host(log_probs.clone().inner()));
         let old = self.old.clone().unwrap_or_else(|| current.clone());
-        let batch = PolicyBatch {
-            width: self.width,
-            log_probs: &current,
-            old_log_probs: &old,
-            reference_log_probs: self.reference.as_deref(),
-            mask: &self.mask,
-            advantages: &self.advantages,
-        };
-        let loss = policy_loss(&params.policy_config(), &batch, window);
-        let slopes: Vec<f32> =
-            loss.gradient.iter().zip(&self.mask).filter(|(_, real)| **real).map(|(slope, _)| *slope as f32).collect();
-        let count = slopes.len();
-        let slopes = Tensor::<1>::from_data(TensorData::new(slopes, [count]), &log_probs.device());
-        let gradients = (log_probs * slopes).sum().backward();
-        let mismatch = current.iter().zip(&self.sampled).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        Outcome { loss, gradients: Gradients::collect(&mut tracked, Trainable::Adapters, &gradients), old, mismatch }
+        let loss = self.loss(params, window, &Values { log_probs: &current, old: &old, entropies: Some(&entropy) });
+        let mut surrogate = self.chained(log_probs, &loss.gradient);
+        if let Some(bonus) = bonus {
+            surrogate = surrogate + self.chained(bonus, &loss.entropy_gradient);
+        }
+        let gradients = surrogate.backward();
+        let real = current.iter().zip(&self.sampled).zip(&self.mask).filter(|(_, real)| **real);
+        let differences = real.map(|((current, sampled), _)| current - sampled).collect();
+        let gradients = Gradients::collect(&mut tracked, Trainable::Adapters, &gradients);
+        Outcome { loss, gradients, old, differences }
     }
+}
+
+/// Numbers of a micro-batch's cells.
+struct Values<'a> {
+    log_probs: &'a [f64],
+    old: &'a [f64],
+    entropies: Option<&'a [f64]>,
 }
 
 /// What a micro-batch gave.
@@ -131,11 +182,19 @@ struct Outcome {
     loss: PolicyLoss,
     gradients: Gradients,
     old: Vec<f64>,
-    /// Largest difference between a sampler's and a trainer's log-prob, which on the first update should be zero.
-    mismatch: f64,
+    /// Of the trainer's log-probs to the sampler's, by token; on the first update they should be zero.
+    differences: Vec<f64>,
 }
 
-/// Moves the policy by one step on the batch; gives TRL's metrics of the update.
+/// Which optimizer step on a rollout.
+#[derive(Clone, Copy)]
+pub struct Step {
+    /// Counted from 0.
+    pub index: usize,
+    pub rate: f64,
+}
+
+/// Moves the policy by one step on its part of the batch; gives TRL's metrics of the update.
 ///
 /// # Errors
 /// A non-finite loss or gradient, in words.
@@ -144,45 +203,63 @@ pub fn update(
     policy: &mut Decoder,
     optimizer: &mut Optimizer,
     batch: &mut Batch,
-    rate: f64,
+    step: Step,
 ) -> Result<Map<String, Value>, String> {
-    let window = Window { accumulation: params.gradient_accumulation_steps, tokens: batch.tokens };
-    let busy: Vec<usize> = (0..batch.parts.len()).filter(|&index| !batch.parts[index].is_idle(params)).collect();
+    let accumulation = params.gradient_accumulation_steps;
+    // TRL's normaliser of an optimizer step: its share of the generation's tokens.
+    let tokens = batch.tokens as f64 * accumulation as f64 / params.steps_per_generation() as f64;
+    let window = Window { accumulation, tokens };
+    let from = step.index % params.windows() * accumulation;
+    let own = from..(from + accumulation).min(batch.parts.len());
+    let (idle, busy): (Vec<usize>, Vec<usize>) = own.partition(|&index| batch.parts[index].is_idle(params));
     let outcomes = side_by_side(policy, &busy, |&index| batch.parts[index].gradients(params, policy, window));
     let mut gradients = Gradients::default();
     let mut sums = PolicyLoss::default();
-    let mut mismatch: f64 = 0.0;
-    let first = batch.parts.iter().all(|part| part.old.is_none());
+    let mut differences = Vec::new();
     for (&index, outcome) in busy.iter().zip(outcomes) {
-        let share = outcome.old.len() as f64 / batch.parts.iter().map(|part| part.mask.len()).sum::<usize>() as f64;
         sums.loss += outcome.loss.loss;
-        sums.kl += share * outcome.loss.kl;
-        sums.clip_low += share * outcome.loss.clip_low;
-        sums.clip_high += share * outcome.loss.clip_high;
-        mismatch = mismatch.max(outcome.mismatch);
+        sums.bonus += outcome.loss.bonus;
+        sums.metrics.add(&outcome.loss.metrics);
+        differences.extend(outcome.differences);
         gradients.add(outcome.gradients);
         batch.parts[index].old.get_or_insert(outcome.old);
+    }
+    for index in idle {
+        sums.metrics.add(&batch.parts[index].untouched(params, window).metrics);
     }
     let norm = gradients.clip(params.max_grad_norm);
     if !sums.loss.is_finite() || !norm.is_finite() {
         return Err(format!("the loss is {} and the gradient norm {norm}", sums.loss));
     }
-    optimizer.step(policy, Trainable::Adapters, &gradients, rate);
+    optimizer.step(policy, Trainable::Adapters, &gradients, step.rate);
     let mut metrics = Map::new();
-    for (name, value) in [
-        ("loss", sums.loss),
-        ("grad_norm", norm),
-        ("learning_rate", rate),
-        ("clip_ratio/low_mean", sums.clip_low),
-        ("clip_ratio/high_mean", sums.clip_high),
-    ] {
-        metrics.insert(name.into(), json!(value));
+    let mut put = |name: &str, value: f64| metrics.insert(name.into(), json!(value));
+    put("loss", sums.loss);
+    put("grad_norm", norm);
+    put("learning_rate", step.rate);
+    sums.metrics.named(&params.policy_config()).into_iter().for_each(|(name, value)| drop(put(name, value)));
+    if params.entropy_coef != 0.0 {
+        put("policy_loss", sums.loss + sums.bonus);
+        put("entropy_coef", params.entropy_coef);
     }
-    if params.beta > 0.0 {
-        metrics.insert("kl".into(), json!(sums.kl));
-    }
-    if first {
-        metrics.insert("sampling/sampling_logp_difference/max".into(), json!(mismatch));
+    if step.index == 0 && !differences.is_empty() {
+        mismatch(&differences).into_iter().for_each(|(name, value)| drop(put(name, value)));
     }
     Ok(metrics)
 }
+
+/// How far the trainer's log-probs are from the sampler's.
+fn mismatch(differences: &[f64]) -> [(&'static str, f64); 5] {
+    let mean = |of: fn(&f64) -> f64| differences.iter().map(of).sum::<f64>() / differences.len() as f64;
+    let largest = |of: fn(&f64) -> f64| differences.iter().map(of).fold(f64::NEG_INFINITY, f64::max);
+    [
+        ("sampling/sampling_logp_difference/mean", mean(|difference| difference.abs())),
+        ("sampling/sampling_logp_difference/max", largest(|difference| difference.abs())),
+        ("sampling/importance_sampling_ratio/min", -largest(|difference| -difference.exp())),
+        ("sampling/importance_sampling_ratio/mean", mean(|difference| difference.exp())),
+        ("sampling/importance_sampling_ratio/max", largest(|difference| difference.exp())),
+    ]
+}
+
+#[cfg(test)]
+mod tests;

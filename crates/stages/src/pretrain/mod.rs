@@ -3,10 +3,11 @@
 
 use gazal_lm::{Config, Initialization, Tokenizer, Trainable, init};
 use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, OutPort, PortType, Problem, StageError, Traits};
-use gazal_train::{OptimConfig, OptimKind, Schedule, SchedulerType, Sequence};
+use gazal_train::{OptimArgs, OptimKind, SchedulerArgs, SchedulerType, Sequence};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::optimization::Optimization;
 use crate::rows::{Text, read_split};
 use crate::supervised::{self, SamplingStrategy, Settings, check_positive};
 use crate::{defaults, device};
@@ -32,13 +33,26 @@ pub struct Params {
     pub max_steps: u64,
     pub learning_rate: f64,
     #[serde(default)]
-    #[schemars(with = "String")]
     pub optim: OptimKind,
+    /// What only some optimizers have, such as Muon's `momentum`.
     #[serde(default)]
-    #[schemars(with = "String")]
+    pub optim_args: OptimArgs,
+    #[serde(default = "defaults::adam_beta1")]
+    pub adam_beta1: f64,
+    #[serde(default = "defaults::adam_beta2")]
+    pub adam_beta2: f64,
+    #[serde(default = "defaults::adam_epsilon")]
+    pub adam_epsilon: f64,
+    #[serde(default)]
     pub lr_scheduler_type: SchedulerType,
+    /// What only some schedules have, such as `num_decay_steps`.
+    #[serde(default)]
+    pub lr_scheduler_kwargs: SchedulerArgs,
+    /// Steps of warm-up as a share of all; excludes `warmup_steps`.
     #[serde(default)]
     pub warmup_ratio: f64,
+    #[serde(default)]
+    pub warmup_steps: u64,
     #[serde(default)]
     pub weight_decay: f64,
     #[serde(default = "defaults::one")]
@@ -87,7 +101,6 @@ impl Kind for Pretrain {
 
     fn validate(&self, params: &Params) -> Vec<Problem> {
         let mut problems = check_positive(&[
-            ("learning_rate", params.learning_rate),
             ("max_steps", params.max_steps as f64),
             ("per_device_train_batch_size", params.per_device_train_batch_size as f64),
             ("gradient_accumulation_steps", params.gradient_accumulation_steps as f64),
@@ -95,6 +108,7 @@ impl Kind for Pretrain {
             ("num_hidden_layers", params.num_hidden_layers as f64),
             ("num_key_value_heads", params.num_key_value_heads as f64),
         ]);
+        problems.extend(params.optimization().problems(false));
         if params.num_key_value_heads > 0 && !params.num_attention_heads.is_multiple_of(params.num_key_value_heads) {
             problems.push(Problem::new("num_attention_heads", "must be a multiple of `num_key_value_heads`"));
         }
@@ -159,11 +173,28 @@ impl Params {
         Config::from_json(file).map_err(StageError::failed)
     }
 
+    fn optimization(&self) -> Optimization {
+        Optimization {
+            optim: self.optim,
+            optim_args: self.optim_args,
+            adam_beta1: self.adam_beta1,
+            adam_beta2: self.adam_beta2,
+            adam_epsilon: self.adam_epsilon,
+            weight_decay: self.weight_decay,
+            loraplus_lr_ratio: None,
+            learning_rate: self.learning_rate,
+            lr_scheduler_type: self.lr_scheduler_type,
+            lr_scheduler_kwargs: self.lr_scheduler_kwargs,
+            warmup_ratio: self.warmup_ratio,
+            warmup_steps: self.warmup_steps,
+        }
+    }
+
     fn settings(&self, tokenizer: &Tokenizer) -> Settings {
         Settings {
             trainable: Trainable::Base,
-            optim: OptimConfig { kind: self.optim, weight_decay: self.weight_decay, ..OptimConfig::default() },
-            schedule: Schedule::new(self.lr_scheduler_type, self.learning_rate, self.warmup_ratio, self.max_steps),
+            optim: self.optimization().optim_config(),
+            schedule: self.optimization().schedule(self.max_steps),
             per_device_train_batch_size: self.per_device_train_batch_size,
             gradient_accumulation_steps: self.gradient_accumulation_steps,
             max_grad_norm: self.max_grad_norm,

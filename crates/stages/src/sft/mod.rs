@@ -7,9 +7,10 @@ use gazal_lm::{AdapterConfig, Decoder, Targets, Tokenizer, Trainable, new_adapte
 use gazal_stage_api::{
     Context, Declared, InPort, JsonSchema, Kind, Level, OutPort, PortType, Problem, StageError, Traits,
 };
-use gazal_train::{OptimConfig, OptimKind, Schedule, SchedulerType, Sequence};
+use gazal_train::{OptimArgs, OptimKind, SchedulerArgs, SchedulerType, Sequence};
 use serde::{Deserialize, Serialize};
 
+use crate::optimization::Optimization;
 use crate::supervised::{self, SamplingStrategy, Settings, check_positive};
 use crate::{defaults, device};
 use examples::{Reading, TruncationMode};
@@ -57,13 +58,29 @@ pub struct Params {
     pub num_train_epochs: f64,
     pub learning_rate: f64,
     #[serde(default)]
-    #[schemars(with = "String")]
     pub optim: OptimKind,
+    /// What only some optimizers have, such as Muon's `momentum`.
     #[serde(default)]
-    #[schemars(with = "String")]
+    pub optim_args: OptimArgs,
+    #[serde(default = "defaults::adam_beta1")]
+    pub adam_beta1: f64,
+    #[serde(default = "defaults::adam_beta2")]
+    pub adam_beta2: f64,
+    #[serde(default = "defaults::adam_epsilon")]
+    pub adam_epsilon: f64,
+    /// LoRA+: the rate of B matrices and magnitudes over that of A matrices; one rate for all if absent.
+    #[serde(default)]
+    pub loraplus_lr_ratio: Option<f64>,
+    #[serde(default)]
     pub lr_scheduler_type: SchedulerType,
+    /// What only some schedules have, such as `num_decay_steps`.
+    #[serde(default)]
+    pub lr_scheduler_kwargs: SchedulerArgs,
+    /// Steps of warm-up as a share of all; excludes `warmup_steps`.
     #[serde(default)]
     pub warmup_ratio: f64,
+    #[serde(default)]
+    pub warmup_steps: u64,
     #[serde(default)]
     pub weight_decay: f64,
     #[serde(default = "defaults::one")]
@@ -141,7 +158,6 @@ impl Kind for Sft {
 
     fn validate(&self, params: &Params) -> Vec<Problem> {
         let mut problems = check_positive(&[
-            ("learning_rate", params.learning_rate),
             ("num_train_epochs", params.num_train_epochs),
             ("lora_r", params.lora_r as f64),
             ("lora_alpha", params.lora_alpha),
@@ -149,6 +165,7 @@ impl Kind for Sft {
             ("gradient_accumulation_steps", params.gradient_accumulation_steps as f64),
             ("logging_steps", params.logging_steps as f64),
         ]);
+        problems.extend(params.optimization().problems(params.eval_steps > 0));
         if params.early_stopping_patience > 0 && params.eval_steps == 0 {
             let problem = Problem::new("early_stopping_patience", "needs `eval_steps`");
             problems.push(problem.with_help("set `eval_steps` to the steps between evaluations"));
@@ -226,13 +243,30 @@ impl Params {
         Ok(rows)
     }
 
+    fn optimization(&self) -> Optimization {
+        Optimization {
+            optim: self.optim,
+            optim_args: self.optim_args,
+            adam_beta1: self.adam_beta1,
+            adam_beta2: self.adam_beta2,
+            adam_epsilon: self.adam_epsilon,
+            weight_decay: self.weight_decay,
+            loraplus_lr_ratio: self.loraplus_lr_ratio,
+            learning_rate: self.learning_rate,
+            lr_scheduler_type: self.lr_scheduler_type,
+            lr_scheduler_kwargs: self.lr_scheduler_kwargs,
+            warmup_ratio: self.warmup_ratio,
+            warmup_steps: self.warmup_steps,
+        }
+    }
+
     fn settings(&self, tokenizer: &Tokenizer, rows: usize) -> Settings {
         let window = self.per_device_train_batch_size * self.gradient_accumulation_steps;
         let steps = (self.num_train_epochs * rows as f64 / window as f64).ceil() as u64;
         Settings {
             trainable: Trainable::Adapters,
-            optim: OptimConfig { kind: self.optim, weight_decay: self.weight_decay, ..OptimConfig::default() },
-            schedule: Schedule::new(self.lr_scheduler_type, self.learning_rate, self.warmup_ratio, steps),
+            optim: self.optimization().optim_config(),
+            schedule: self.optimization().schedule(steps),
             per_device_train_batch_size: self.per_device_train_batch_size,
             gradient_accumulation_steps: self.gradient_accumulation_steps,
             max_grad_norm: self.max_grad_norm,

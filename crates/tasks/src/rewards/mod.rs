@@ -17,7 +17,6 @@ mod repetition_penalty;
 mod soft_overlong;
 mod tag_count;
 mod think_format;
-mod totals;
 
 use std::borrow::Cow;
 
@@ -32,7 +31,6 @@ pub use pattern::{Pattern, RegexReward};
 pub use repetition_penalty::RepetitionPenalty;
 pub use soft_overlong::SoftOverlong;
 pub use tag_count::TagCount;
-pub use totals::{Weighted, deviation, mean};
 
 use crate::Item;
 

@@ -1,0 +1,82 @@
+//! Which optimizer, and its numbers, as transformers spells them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// `optim`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OptimKind {
+    /// EXAdam, second version.
+    #[default]
+    Exadam,
+    /// EXAdam, first version, with its growing step.
+    ExadamV1,
+    Adamw,
+    /// Second moments of matrices as a row and a column; no first moments.
+    Adafactor,
+    /// The sign of a momentum. `adam_beta2` is best at 0.99, the rate at a third to a tenth of AdamW's.
+    Lion,
+    /// Orthogonalised momentum for matrices, AdamW for the rest, at one rate.
+    Muon,
+}
+
+/// `optim_args`: what only some optimizers have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OptimArgs {
+    /// Of `muon`; 0.95 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub momentum: Option<f64>,
+    /// Of `muon`: Newton–Schulz iterations; 5 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ns_steps: Option<usize>,
+    /// Of `adafactor`: the root mean square that an update may have; 1 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_threshold: Option<f64>,
+    /// Of `adafactor`: the second moments' decay at step t is `1 − t^decay_rate`; −0.8 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decay_rate: Option<f64>,
+}
+
+impl OptimArgs {
+    /// Those that are given and that the optimizer does not have.
+    pub fn unused(&self, kind: OptimKind) -> Vec<&'static str> {
+        let all = [
+            ("momentum", self.momentum.is_some(), OptimKind::Muon),
+            ("ns_steps", self.ns_steps.is_some(), OptimKind::Muon),
+            ("clip_threshold", self.clip_threshold.is_some(), OptimKind::Adafactor),
+            ("decay_rate", self.decay_rate.is_some(), OptimKind::Adafactor),
+        ];
+        all.into_iter().filter(|(_, given, of)| *given && *of != kind).map(|(name, ..)| name).collect()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OptimConfig {
+    pub kind: OptimKind,
+    /// `adam_beta1`; Lion's first factor.
+    pub beta1: f64,
+    /// `adam_beta2`; Lion's second factor.
+    pub beta2: f64,
+    /// `adam_epsilon`.
+    pub epsilon: f64,
+    pub weight_decay: f64,
+    /// LoRA+: the rate of B matrices and magnitudes over that of A matrices.
+    pub loraplus_lr_ratio: Option<f64>,
+    pub args: OptimArgs,
+}
+
+impl Default for OptimConfig {
+    fn default() -> OptimConfig {
+        OptimConfig {
+            kind: OptimKind::Exadam,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            loraplus_lr_ratio: None,
+            args: OptimArgs::default(),
+        }
+    }
+}
