@@ -202,16 +202,18 @@ fn examples_of_rewards_are_run_by_check() {
     assert!(told.contains("regex_reward: `so` earns 0, not 0.5") && told.contains("completion = \"so\""), "{told}");
 }
 
-/// A reward for a word that anybody can say.
-const HACKABLE: &str = "reward_funcs = [{ name = \"regex\", pattern = \"the|of|in\" }]\n";
+/// A reward for a word that anybody can say, and that the untrained model says in one of twenty answers.
+const HACKABLE: &str = "reward_funcs = [{ name = \"regex\", pattern = \"of\" }]\n";
 
 #[test]
 fn a_reward_that_rises_alone_is_stopped() {
     let sentinel =
-        "sentinels.flat_accuracy = { action = \"stop\", metric = \"reward\", threshold = 0.2, window = 4 }\n";
+        "sentinels.flat_accuracy = { action = \"stop\", metric = \"reward\", threshold = 0.15, window = 10 }\n";
     let space = shipped(&format!("{HACKABLE}{sentinel}"));
-    let told = run(&space, 1, "--set stages.grpo.params.max_steps=60 --set stages.grpo.params.learning_rate=2e-3");
-    for word in ["sentinel `flat_accuracy` at step ", "is above its threshold 0.2", "the stage was stopped"] {
+    let set = [("max_steps", "120"), ("learning_rate", "1e-2"), ("num_generations", "8")];
+    let set = set.map(|(name, value)| format!("--set stages.grpo.params.{name}={value} "));
+    let told = run(&space, 1, &format!("{}--set stages.grpo.params.per_device_train_batch_size=16", set.concat()));
+    for word in ["sentinel `flat_accuracy` at step ", "is above its threshold 0.15", "the stage was stopped"] {
         assert!(told.stdout.contains(word), "`{word}` is missing in: {}", told.stdout);
     }
 }

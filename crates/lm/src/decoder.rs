@@ -10,6 +10,7 @@ use burn::tensor::{Device, Int, Tensor};
 
 use crate::batch::TokenBatch;
 use crate::cache::Cache;
+use crate::device::cpu;
 use crate::frame::Frame;
 use crate::layer::Layer;
 use crate::norm::RmsNorm;
@@ -93,7 +94,7 @@ impl Decoder {
     /// # Errors
     /// Naming file, field or tensor.
     pub fn load_packed(folder: &Path, form: Form) -> Result<Decoder, LmError> {
-        Decoder::load_in(folder, &Device::flex(), Some(form))
+        Decoder::load_in(folder, &cpu(), Some(form))
     }
 
     fn load_in(folder: &Path, device: &Device, form: Option<Form>) -> Result<Decoder, LmError> {

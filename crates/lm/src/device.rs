@@ -60,9 +60,14 @@ pub(crate) fn within<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) 
     if is_cpu(device) { rayon::scope(|_| work()) } else { work() }
 }
 
+/// The CPU.
+pub(crate) fn cpu() -> Device {
+    Device::flex()
+}
+
 /// Whether `device` is the CPU's, with or without autodiff.
 pub fn is_cpu(device: &Device) -> bool {
-    device.clone().inner() == Device::flex()
+    device.clone().inner() == cpu()
 }
 
 /// Computes a small product and its gradient on `device` and gives the largest difference from the CPU's.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use gazal_kernels::{Form, Packed};
 
+use crate::device::cpu;
 use crate::weights::to_host;
 
 /// A matrix `[outputs, inputs]`, as checkpoints store it.
@@ -28,7 +29,7 @@ impl Weight {
     pub fn device(&self) -> Device {
         match self {
             Weight::Plain(tensor) => tensor.device(),
-            Weight::Packed(_) => Device::flex(),
+            Weight::Packed(_) => cpu(),
         }
     }
 
@@ -89,5 +90,5 @@ impl Weight {
 }
 
 fn from_host(values: Vec<f32>, shape: [usize; 2]) -> Tensor<2> {
-    Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+    Tensor::from_data(TensorData::new(values, shape), &cpu())
 }
