@@ -124,7 +124,7 @@ mod tests {
         assert!(error("exit 3", 60.0).contains("`sh` ended with exit status: 3"));
         assert!(error("sleep 600", 0.05).contains("`sh` took longer than 0.05 s"));
         let (dir, program) = shell("", 1.0);
-        let none = Program { command: vec!["/no/such/program".into()], ..program.clone() };
+        let none = Program { command: vec!["/no/such/program".into()], ..program };
         assert!(run(&none, dir.path(), &|| false).unwrap_err().to_string().contains("cannot start `/no/such/program`"));
         let (dir, program) = shell("sleep 600", 600.0);
         assert!(matches!(run(&program, dir.path(), &|| true), Err(StageError::Cancelled)));

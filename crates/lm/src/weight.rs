@@ -10,6 +10,7 @@ use crate::weights::to_host;
 
 /// A matrix `[outputs, inputs]`, as checkpoints store it.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are some hundred weights to a model, and most are plain")]
 pub enum Weight {
     /// A tensor on any device, which can be trained.
     Plain(Tensor<2>),

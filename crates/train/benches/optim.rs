@@ -4,7 +4,7 @@
 use burn::tensor::Device;
 use divan::Bencher;
 use gazal_lm::{Config, Decoder, Initialization, Trainable, init};
-use gazal_train::{Gradients, OptimConfig, OptimKind, Optimizer, Sequence, loss_and_gradients};
+use gazal_train::{Gradients, LossSettings, OptimConfig, OptimKind, Optimizer, Sequence, loss_and_gradients};
 use serde_json::json;
 
 fn main() {
@@ -24,8 +24,9 @@ fn decoder(width: usize) -> (Decoder, Gradients) {
     let made =
         Config::from_json(file).and_then(|config| init(&config, Initialization::Normal, &Device::flex(), &uniform));
     let Ok(decoder) = made else { panic!("the configuration is wrong") };
-    let sequence = Sequence { ids: (2..18).collect(), learn_from: 1 };
-    let (_, gradients) = loss_and_gradients(&decoder, Trainable::Base, &[&sequence], 15, 1);
+    let sequence = Sequence::new((2..18).collect(), 1);
+    let settings = LossSettings::new(Trainable::Base, 1);
+    let (_, gradients) = loss_and_gradients(&decoder, &[&sequence], 15, &settings);
     (decoder, gradients)
 }
 

@@ -44,9 +44,9 @@ impl Noise {
 
 /// Embeddings with noise on them.
 pub(crate) fn noisy(embedded: Tensor<2>, noise: Vec<f32>, device: &Device) -> Tensor<2> {
-    let shape = embedded.dims();
-    let noise = Tensor::<2>::from_data(TensorData::new(noise, shape), device);
-    embedded.clone() + if embedded.is_autodiff() { noise.autodiff() } else { noise }
+    let noise = Tensor::<2>::from_data(TensorData::new(noise, embedded.dims()), device);
+    let noise = if embedded.is_autodiff() { noise.autodiff() } else { noise };
+    embedded + noise
 }
 
 #[cfg(test)]

@@ -178,7 +178,7 @@ impl Kind for Sft {
                 problems.extend(params.adapter().check().err().map(|why| Problem::new("lora_target_modules", why)));
             }
         }
-        if params.neftune_noise_alpha.is_some_and(|alpha| !(alpha > 0.0)) {
+        if params.neftune_noise_alpha.is_some_and(|alpha| alpha.is_nan() || alpha <= 0.0) {
             problems.push(Problem::new("neftune_noise_alpha", "must be above 0"));
         }
         problems

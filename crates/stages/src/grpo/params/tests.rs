@@ -9,7 +9,8 @@ use super::*;
 /// The smallest table, with these parameters.
 fn table(with: Value) -> Map<String, Value> {
     let mut table = json!({"max_steps": 8, "max_completion_length": 16, "learning_rate": 1e-4});
-    table.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
+    let Value::Object(with) = with else { panic!("parameters are a table") };
+    table.as_object_mut().unwrap().extend(with);
     table.as_object().unwrap().clone()
 }
 

@@ -24,7 +24,8 @@ fn decoder() -> Decoder {
 fn params(with: Value) -> Params {
     let mut table = json!({"max_steps": 4, "max_completion_length": 8, "learning_rate": 1e-3, "num_generations": 2,
         "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "reward_funcs": ["accuracy"]});
-    table.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
+    let Value::Object(with) = with else { panic!("parameters are a table") };
+    table.as_object_mut().unwrap().extend(with);
     let params = parse::<Params>(table.as_object().unwrap()).unwrap();
     assert_eq!(params.problems(), [], "the parameters of a test");
     params
