@@ -37,9 +37,11 @@ struct Sweep {
 #[test]
 fn kills_at_random_moments_cost_no_more_than_what_was_not_done() {
     let mut sweep = Sweep::new();
-    let trials = number("GAZAL_TRIALS", TRIALS);
-    for trial in 0..trials {
-        sweep.trial(trial);
+    let (least, mut trials) = (number("GAZAL_TRIALS", TRIALS), 0);
+    // On a busy machine the moments may pass by all workers; then there are more of them.
+    while trials < least || (trials < 10 * least && sweep.met.contains(&0)) {
+        sweep.trial(trials);
+        trials += 1;
     }
     println!("{trials} trials, kills of runner, worker, both: {:?}", sweep.met);
     assert!(sweep.met.iter().all(|met| *met > 0), "{:?}", sweep.met);
