@@ -15,6 +15,8 @@ pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 pub struct Behaviour {
     /// Bytes of a body after which the connection breaks.
     pub breaks_after: Option<usize>,
+    /// Bytes of a body after which nothing more comes, over a connection that stays.
+    pub stalls_after: Option<usize>,
     /// Answers before the first right one.
     pub busy: usize,
     /// Who does not show this gets a 401.
@@ -37,6 +39,8 @@ struct State {
     behaviour: Behaviour,
     /// Lines and headers of all requests.
     seen: Vec<String>,
+    /// Connections over which nothing more comes.
+    stalled: Vec<TcpStream>,
 }
 
 impl Server {
@@ -44,7 +48,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let files = files.iter().map(|(name, bytes)| (name.to_string(), bytes.to_vec())).collect();
-        let state = Arc::new(Mutex::new(State { files, behaviour, seen: Vec::new() }));
+        let state = Arc::new(Mutex::new(State { files, behaviour, seen: Vec::new(), stalled: Vec::new() }));
         let served = state.clone();
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -109,14 +113,17 @@ fn answer(stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     }
     let body = &bytes[from..];
     let status = if from > 0 { "206 Partial Content" } else { "200 OK" };
-    match state.behaviour.breaks_after.filter(|after| *after < body.len()) {
-        None => reply(stream, status, "", body),
-        Some(after) => {
-            let mut stream = stream;
-            write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len())?;
-            stream.write_all(&body[..after])
-        }
+    let Behaviour { breaks_after, stalls_after, .. } = state.behaviour;
+    let Some(after) = breaks_after.or(stalls_after).filter(|after| *after < body.len()) else {
+        return reply(stream, status, "", body);
+    };
+    let mut sent = stream;
+    write!(sent, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len())?;
+    sent.write_all(&body[..after])?;
+    if stalls_after.is_some() {
+        state.stalled.push(stream.try_clone()?);
     }
+    Ok(())
 }
 
 fn reply(mut stream: &TcpStream, status: &str, headers: &str, body: &[u8]) -> std::io::Result<()> {
