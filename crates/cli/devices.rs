@@ -46,11 +46,7 @@ impl Default for Devices {
 
 /// Opens a device and tries it out; the largest difference from the CPU.
 fn try_out(backend: Backend) -> Result<f32, String> {
-    let index = match backend {
-        Backend::Cpu => None,
-        Backend::Wgpu(index) | Backend::Cuda(index) => index,
-    };
-    let device = device::open(backend.class(), index).map_err(|error| error.to_string())?;
+    let device = device::open(backend.class(), backend.index()).map_err(|error| error.to_string())?;
     device::probe(&device).map_err(|error| error.to_string())
 }
 

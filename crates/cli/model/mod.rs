@@ -83,18 +83,15 @@ impl ModelArgs {
 
     /// On the CPU with packed weights. An adapter is folded in: two products less in every projection of every token.
     fn decoder(&self, model: &Path, adapter: Option<&Path>) -> Result<Decoder, LmError> {
-        let device = match (self.device, self.dtype) {
-            (Backend::Cpu, _) => gazal_lm::device::open(self.device.class(), None)?,
-            (_, Dtype::Bfloat16) => {
-                return Err(LmError::Device("--dtype bfloat16 is for the CPU so far: use float32 here".into()));
-            }
-            (Backend::Wgpu(index) | Backend::Cuda(index), _) => gazal_lm::device::open(self.device.class(), index)?,
-        };
+        let on_cpu = self.device == Backend::Cpu;
         let form = match self.dtype {
             Dtype::Float32 => Form::F32,
-            Dtype::Bfloat16 => Form::Bf16,
+            Dtype::Bfloat16 if on_cpu => Form::Bf16,
+            Dtype::Bfloat16 => {
+                return Err(LmError::Device("--dtype bfloat16 is for the CPU so far: use float32 here".into()));
+            }
         };
-        let on_cpu = gazal_lm::device::is_cpu(&device);
+        let device = gazal_lm::device::open(self.device.class(), self.device.index())?;
         let Some(adapter) = adapter else {
             return if on_cpu { Decoder::load_packed(model, form) } else { Decoder::load(model, &device) };
         };

@@ -12,4 +12,4 @@ mod softmax;
 mod tile;
 
 pub use packed::{Form, Packed};
-pub use softmax::softmax;
+pub use softmax::{Row, softmax};

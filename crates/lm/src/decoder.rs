@@ -275,30 +275,14 @@ impl Decoder {
         self.logits(self.hidden(batch, None))
     }
 
-    /// Log-probabilities `[n]` of `targets` at `positions` (rows of the flattened batch) under a temperature.
-    /// Logits are computed at those positions only.
+    /// Log-probabilities `[n]` of `targets` at `positions` (rows of the flattened batch), by tensor operations alone: what
+    /// [`Decoder::score`] and the losses with gradients of their own are compared with.
     pub fn log_probs(&self, batch: &TokenBatch, positions: &[usize], targets: &[u32], temperature: f64) -> Tensor<1> {
-        chosen(self.log_distributions(batch, positions, temperature), targets)
-    }
-
-    /// Log-probabilities `[n, vocab]` of every token at `positions`, as in [`Decoder::log_probs`].
-    pub fn log_distributions(&self, batch: &TokenBatch, positions: &[usize], temperature: f64) -> Tensor<2> {
         let device = self.device();
         let hidden = self.hidden(batch, None).select(0, crate::batch::indices(positions.iter().copied(), &device));
-        let logits = self.logits(hidden);
-        let logits = if temperature == 1.0 { logits } else { logits.div_scalar(temperature) };
-        log_softmax(logits, 1)
+        let distributions = log_softmax(self.logits(hidden).div_scalar(temperature), 1);
+        let targets: Tensor<2, Int> =
+            crate::batch::indices(targets.iter().map(|&id| id as usize), &device).unsqueeze_dim(1);
+        distributions.gather(1, targets).squeeze_dim::<1>(1)
     }
-}
-
-/// Log-probabilities `[n]` of one token of each of `distributions` `[n, vocab]`.
-pub fn chosen(distributions: Tensor<2>, targets: &[u32]) -> Tensor<1> {
-    let targets: Tensor<2, Int> =
-        crate::batch::indices(targets.iter().map(|&id| id as usize), &distributions.device()).unsqueeze_dim(1);
-    distributions.gather(1, targets).squeeze_dim::<1>(1)
-}
-
-/// Entropies `[n]` in nats of `distributions` `[n, vocab]`, given as log-probabilities.
-pub fn entropies(distributions: Tensor<2>) -> Tensor<1> {
-    (distributions.clone().exp() * distributions).sum_dim(1).squeeze_dim::<1>(1).neg()
 }

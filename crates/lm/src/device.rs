@@ -181,9 +181,22 @@ fn name(_device: &Device) -> String {
     "flex".into()
 }
 
+/// All Vulkan devices, for tests, which pass over what the machine lacks unless `GAZAL_REQUIRE` names it.
+#[cfg(all(test, feature = "wgpu"))]
+#[allow(clippy::unwrap_used, clippy::print_stderr)]
+pub(crate) fn vulkan_devices() -> Vec<Device> {
+    let count = enumerate("wgpu").unwrap().len();
+    if count == 0 {
+        let required = std::env::var("GAZAL_REQUIRE").is_ok_and(|names| names.split(',').any(|name| name == "vulkan"));
+        assert!(!required, "GAZAL_REQUIRE names vulkan, and there is no Vulkan device");
+        eprintln!("passed over: this machine has no Vulkan device");
+    }
+    (0..count).map(|index| open("wgpu", Some(index)).unwrap()).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
     #[test]
@@ -211,17 +224,8 @@ mod tests {
     #[cfg(feature = "wgpu")]
     #[test]
     fn every_vulkan_device_agrees_with_the_cpu() {
-        let count = enumerate("wgpu").unwrap().len();
-        if count == 0 {
-            let required =
-                std::env::var("GAZAL_REQUIRE").is_ok_and(|names| names.split(',').any(|name| name == "vulkan"));
-            assert!(!required, "GAZAL_REQUIRE names vulkan, and there is no Vulkan device");
-            eprintln!("passed over: this machine has no Vulkan device");
-            return;
-        }
-        for index in 0..count {
-            assert!(probe(&open("wgpu", Some(index)).unwrap()).unwrap() < 1e-3);
-        }
-        assert!(open("wgpu", Some(count)).is_err());
+        let devices = vulkan_devices();
+        assert!(devices.iter().all(|device| probe(device).unwrap() < 1e-3));
+        assert!(open("wgpu", Some(devices.len())).is_err());
     }
 }

@@ -24,6 +24,14 @@ impl Backend {
         }
     }
 
+    /// Which of the devices of its class, where one is named.
+    pub fn index(self) -> Option<usize> {
+        match self {
+            Backend::Cpu => None,
+            Backend::Wgpu(index) | Backend::Cuda(index) => index,
+        }
+    }
+
     /// Reads `cpu`, `wgpu`, `wgpu:1`, `cuda`, `cuda:0`.
     pub fn from_name(name: &str) -> Option<Backend> {
         let (class, index) = match name.split_once(':') {

@@ -15,11 +15,8 @@ pub fn open(context: &Context) -> Result<Device, StageError> {
         let why = "`precision = \"bf16\"` is for evaluation on the CPU so far: use f32 here";
         return Err(StageError::failed(why));
     }
-    let index = match context.device.backend {
-        Backend::Cpu => None,
-        Backend::Wgpu(index) | Backend::Cuda(index) => index,
-    };
-    gazal_lm::device::open(context.device.backend.class(), index).map_err(StageError::failed)
+    let backend = context.device.backend;
+    gazal_lm::device::open(backend.class(), backend.index()).map_err(StageError::failed)
 }
 
 /// A model that generates and scores and is not trained. On the CPU its weights are packed, in the precision that the

@@ -21,6 +21,29 @@ pub struct Optimization {
     pub warmup_steps: u64,
 }
 
+/// The fields of a stage's parameters as an [`Optimization`]; what not every stage has is given beside them. Parameters
+/// are one table, in which unknown names are mistakes, and serde does not find those around a struct that is flattened
+/// into it: so the fields themselves are in every stage.
+macro_rules! optimization {
+    ($params:expr, loraplus_lr_ratio: $ratio:expr) => {
+        $crate::optimization::Optimization {
+            optim: $params.optim,
+            optim_args: $params.optim_args,
+            adam_beta1: $params.adam_beta1,
+            adam_beta2: $params.adam_beta2,
+            adam_epsilon: $params.adam_epsilon,
+            weight_decay: $params.weight_decay,
+            learning_rate: $params.learning_rate,
+            lr_scheduler_type: $params.lr_scheduler_type,
+            lr_scheduler_kwargs: $params.lr_scheduler_kwargs,
+            warmup_ratio: $params.warmup_ratio,
+            warmup_steps: $params.warmup_steps,
+            loraplus_lr_ratio: $ratio,
+        }
+    };
+}
+pub(crate) use optimization;
+
 impl Optimization {
     pub fn optim_config(&self) -> OptimConfig {
         OptimConfig {

@@ -7,8 +7,8 @@ use gazal_data::Stream;
 use gazal_lm::{Decoder, Trainable};
 use gazal_stage_api::{Context, Level, Problem, StageError};
 use gazal_train::{
-    Gradients, LossSettings, Noise, OptimConfig, Optimizer, Plateau, Schedule, Sequence, Snapshot, latest_checkpoint,
-    mean_loss, save_checkpoint,
+    Backward, Gradients, LossSettings, Noise, OptimConfig, Optimizer, Plateau, Schedule, Sequence, Snapshot,
+    TokenMeans, latest_checkpoint, save_checkpoint,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -53,6 +53,11 @@ impl Settings {
     fn window(&self) -> usize {
         self.per_device_train_batch_size * self.gradient_accumulation_steps
     }
+
+    /// How often so many steps went through so many rows.
+    fn epochs(&self, steps: u64, rows: usize) -> f64 {
+        steps as f64 * self.window() as f64 / rows.max(1) as f64
+    }
 }
 
 /// An entry of `trainer_state.json`'s `log_history`.
@@ -65,8 +70,19 @@ pub struct Entry {
     pub grad_norm: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
+    /// Means over the step's targets: of the distributions' entropies in nats, and of how many were the likeliest token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entropy: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean_token_accuracy: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_loss: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_entropy: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_mean_token_accuracy: Option<f64>,
+    pub num_tokens: u64,
+    pub epoch: f64,
 }
 
 /// What a resume needs beside tensors, and what the history file is made of.
@@ -82,6 +98,13 @@ pub struct Progress {
     /// Of `reduce_lr_on_plateau`.
     #[serde(default)]
     plateau: Option<Plateau>,
+}
+
+impl Progress {
+    /// An entry of nothing but where it stands.
+    fn entry(&self, step: u64, epoch: f64) -> Entry {
+        Entry { step, epoch, num_tokens: self.num_input_tokens_seen, ..Entry::default() }
+    }
 }
 
 /// Trains `decoder` in place; ends with the parameters of the lowest held-out loss where there is one.
@@ -112,24 +135,31 @@ pub fn fit(
     while step < settings.schedule.total_steps && !progress.stopped {
         let rows = rows_of_step(order.as_ref(), train.len(), step, settings.window());
         let noise = settings.neftune_noise_alpha.map(|alpha| Noise { alpha, seed: context.seed, step });
-        let (loss, mut gradients, tokens) = window_gradients(decoder, train, &rows, (settings, noise));
+        let (means, mut gradients, tokens) = window_gradients(decoder, train, &rows, (settings, noise));
         let norm = gradients.clip(settings.max_grad_norm);
-        if !loss.is_finite() || !norm.is_finite() {
-            return Err(non_finite(context.wip(), step, loss, norm, &rows));
+        if !means.loss.is_finite() || !norm.is_finite() {
+            return Err(non_finite(context.wip(), step, means.loss, norm, &rows));
         }
         let rate = progress.plateau.map_or_else(|| settings.schedule.rate(step), |plateau| plateau.rate);
         optimizer.step(decoder, trainable, &gradients, rate);
         step += 1;
         progress.num_input_tokens_seen += tokens;
-        let (loss_entry, grad_norm, learning_rate) = (Some(loss), Some(norm), Some(rate));
-        progress.log_history.push(Entry { step, loss: loss_entry, grad_norm, learning_rate, eval_loss: None });
+        let epoch = settings.epochs(step, train.len());
+        progress.log_history.push(Entry {
+            loss: Some(means.loss),
+            grad_norm: Some(norm),
+            learning_rate: Some(rate),
+            entropy: Some(means.entropy),
+            mean_token_accuracy: Some(means.accuracy),
+            ..progress.entry(step, epoch)
+        });
         let last = step == settings.schedule.total_steps;
         let evaluates = settings.eval_steps > 0 && !validation.is_empty();
         if evaluates && (last || step.is_multiple_of(settings.eval_steps)) {
-            evaluate(context.wip(), decoder, validation, settings, &mut progress, step)?;
+            evaluate(context.wip(), decoder, validation, settings, &mut progress, (step, epoch))?;
         }
         if last || step.is_multiple_of(settings.logging_steps) {
-            show(context, settings, &progress, step, loss);
+            show(context, settings, &progress, step, means.loss);
         }
         let cancelled = context.cancelled();
         if cancelled || (settings.save_steps > 0 && step.is_multiple_of(settings.save_steps)) {
@@ -168,15 +198,15 @@ fn window_gradients(
     train: &[Sequence],
     rows: &[usize],
     (settings, noise): (&Settings, Option<Noise>),
-) -> (f64, Gradients, u64) {
+) -> (TokenMeans, Gradients, u64) {
     let mut sequences: Vec<&Sequence> = rows.iter().map(|&row| &train[row]).collect();
     sequences.sort_by_key(|sequence| sequence.ids.len());
     let tokens = sequences.iter().map(|sequence| sequence.ids.len() as u64).sum();
     let micro_batches: Vec<&[&Sequence]> = sequences.chunks(settings.per_device_train_batch_size).collect();
     let Settings { trainable, gradient_checkpointing, pad, .. } = *settings;
-    let how = LossSettings { trainable, pad, noise, gradient_checkpointing };
-    let (loss, gradients) = gazal_train::window_gradients(decoder, &micro_batches, &how);
-    (loss, gradients, tokens)
+    let how = LossSettings { backward: Backward { trainable, gradient_checkpointing }, pad, noise };
+    let (means, gradients) = gazal_train::window_gradients(decoder, &micro_batches, &how);
+    (means, gradients, tokens)
 }
 
 /// Held-out loss; the parameters of the best one are kept in `wip/best.safetensors`.
@@ -186,10 +216,16 @@ fn evaluate(
     validation: &[Sequence],
     settings: &Settings,
     progress: &mut Progress,
-    step: u64,
+    (step, epoch): (u64, f64),
 ) -> Result<(), StageError> {
-    let loss = mean_loss(decoder, validation, settings.per_device_train_batch_size, settings.pad);
-    progress.log_history.push(Entry { step, eval_loss: Some(loss), ..Entry::default() });
+    let means = gazal_train::evaluate(decoder, validation, settings.per_device_train_batch_size, settings.pad);
+    let loss = means.loss;
+    progress.log_history.push(Entry {
+        eval_loss: Some(loss),
+        eval_entropy: Some(means.entropy),
+        eval_mean_token_accuracy: Some(means.accuracy),
+        ..progress.entry(step, epoch)
+    });
     if let Some(plateau) = &mut progress.plateau {
         plateau.observe(&settings.schedule, loss);
     }
@@ -244,11 +280,10 @@ fn non_finite(wip: &Path, step: u64, loss: f64, norm: f64, rows: &[usize]) -> St
 /// Writes `trainer_state.json` as transformers does, without times.
 pub fn write_history(folder: &Path, progress: &Progress, settings: &Settings, rows: usize) -> Result<(), StageError> {
     let steps = progress.log_history.last().map_or(0, |entry| entry.step);
-    let epoch = steps as f64 * settings.window() as f64 / rows.max(1) as f64;
     let state = json!({
         "best_global_step": progress.best.map(|(_, step)| step),
         "best_metric": progress.best.map(|(loss, _)| loss),
-        "epoch": epoch,
+        "epoch": settings.epochs(steps, rows),
         "eval_steps": settings.eval_steps,
         "global_step": steps,
         "is_hyper_param_search": false,

@@ -8,12 +8,23 @@ use gazal_lm::weights::{Weights, to_host};
 use gazal_lm::{Decoder, TokenBatch, Trainable, load_adapter};
 use serde_json::Value;
 
-use crate::{Gradients, LossSettings, OptimConfig, OptimKind, Optimizer, Sequence, loss_and_gradients, mean_loss};
+use crate::{
+    Gradients, LossSettings, OptimConfig, OptimKind, Optimizer, Sequence, TokenMeans, evaluate, loss_and_gradients,
+};
 
-fn folder(name: &str) -> PathBuf {
+/// A file or folder of `GAZAL_FIXTURES`, or of the copy in the repository.
+pub(crate) fn place(name: &str) -> PathBuf {
     let root = std::env::var("GAZAL_FIXTURES")
         .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures").into());
-    Path::new(&root).join("adapters").join(name)
+    Path::new(&root).join(name)
+}
+
+pub(crate) fn json(name: &str) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(place(name)).unwrap()).unwrap()
+}
+
+fn folder(name: &str) -> PathBuf {
+    place("adapters").join(name)
 }
 
 pub(crate) struct Case {
@@ -36,7 +47,7 @@ pub(crate) fn case(name: &str) -> Case {
 }
 
 impl Case {
-    pub(crate) fn step_gradients(&self) -> (f64, Gradients) {
+    pub(crate) fn step_gradients(&self) -> (TokenMeans, Gradients) {
         let rows: Vec<&Sequence> = self.sequences.iter().collect();
         let targets = rows.iter().map(|row| row.targets()).sum();
         loss_and_gradients(&self.decoder, &rows, targets, &LossSettings::new(Trainable::Adapters, 0))
@@ -94,16 +105,16 @@ fn adapter_fixture_three_steps_of_adamw() {
         let mut optimizer = Optimizer::new(config);
         let mut first_gradients = None;
         for step in 0..3 {
-            let (loss, mut gradients) = case.step_gradients();
+            let (means, mut gradients) = case.step_gradients();
             let norm = gradients.clip(1.0);
             let wanted = |field: &str| case.numbers[field][step].as_f64().unwrap() as f32;
-            assert_close(&[loss as f32], &[wanted("losses")], 1e-4, name);
+            assert_close(&[means.loss as f32], &[wanted("losses")], 1e-4, name);
             assert_close(&[norm as f32], &[wanted("grad_norms")], 1e-3, name);
             optimizer.step(&mut case.decoder, Trainable::Adapters, &gradients, 1e-2);
             first_gradients.get_or_insert(gradients);
         }
-        let loss = mean_loss(&case.decoder, &case.sequences, 3, 0);
-        assert_close(&[loss as f32], &[case.numbers["loss_after3"].as_f64().unwrap() as f32], 1e-3, name);
+        let means = evaluate(&case.decoder, &case.sequences, 3, 0);
+        assert_close(&[means.loss as f32], &[case.numbers["loss_after3"].as_f64().unwrap() as f32], 1e-3, name);
         check_parameters(&mut case, &first_gradients.unwrap());
     }
 }

@@ -1,114 +1,152 @@
-//! The loss over the vocabulary, a few rows at a time and with its own backward pass.
+//! Losses over the vocabulary, a few rows at a time and with a backward pass of their own.
 //!
 //! Of `n` hidden states and a vocabulary of `V`, autodiff would keep several tensors `[n, V]` until the backward pass. But
-//! the gradient of `log p(y|h) = (Wh)_y − log Σ_v exp (Wh)_v` is known as soon as the softmax `p` is:
-//! `∂/∂h = W_y − Wᵀp` and `∂/∂W = (1_y − p)hᵀ`. So both are computed at once for some rows, their `[rows, V]` let go of,
-//! and the graph below is given the gradient through a surrogate whose gradient it is: `Σ h · sg[∂L/∂h]`.
+//! with the softmax `p` of the logits `Wh / T`, the gradients of `log p_y` and of the entropy `H = −Σ_v p_v log p_v` with
+//! respect to the logits are known: `1_y − p` and `−p (log p + H)`. So what goes to `h` and `W` is computed at once for
+//! some rows, their `[rows, V]` let go of, and the graph below is given it through a surrogate whose gradient it is:
+//! `Σ h · sg[∂L/∂h]`.
 
-use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
-use gazal_lm::weights::to_host;
-use gazal_lm::{Decoder, Weight, device, indices};
+use burn::tensor::{IndexingUpdateOp, Tensor, TensorData};
+use gazal_lm::{Decoder, Scores, indices};
 
-/// Logits that exist at once, at most (256 MiB in float32), whatever the vocabulary.
-const LOGITS: usize = 1 << 26;
+/// A loss of scores by its derivatives: of the log-probability of each target, and of the entropy if it is part of it.
+#[derive(Clone, Debug, Default)]
+pub struct Slopes {
+    pub log_probs: Vec<f64>,
+    pub entropies: Option<Vec<f64>>,
+}
 
-/// A loss that is linear in the log-probabilities of targets.
+/// Scores of targets, and a scalar with the gradient of a loss of them.
 pub(crate) struct Scored {
-    /// `slope · Σ log p`.
-    pub value: f64,
-    /// A scalar with the gradient of the loss.
+    pub scores: Scores,
     pub surrogate: Tensor<1>,
 }
 
-/// `slope` times the sum of the log-probabilities of `targets` after `hidden` `[n, hidden]`, which is tracked.
-pub(crate) fn score(decoder: &Decoder, hidden: Tensor<2>, targets: &[u32], slope: f64) -> Scored {
-    let rows = LOGITS / decoder.config.vocab_size;
-    score_by(decoder, hidden, targets, (slope, rows.max(1)))
-}
-
-/// [`score`], so many rows at a time.
-pub(crate) fn score_by(decoder: &Decoder, hidden: Tensor<2>, targets: &[u32], (slope, rows): (f64, usize)) -> Scored {
-    let head = Head::of(decoder.head());
-    let states = hidden.clone().inner();
-    let (mut value, mut toward_hidden, mut toward_head) = (0.0, Vec::new(), None);
-    for (index, targets) in targets.chunks(rows).enumerate() {
-        let states = states.clone().narrow(0, index * rows, targets.len());
-        let part = head.part(states, targets, slope);
-        value += slope * part.log_probs;
-        toward_hidden.push(part.toward_hidden);
-        toward_head = match (toward_head, part.toward_head) {
-            (Some(sum), Some(more)) => Some(sum + more),
-            (sum, more) => more.or(sum),
-        };
-    }
-    let mut surrogate = match toward_hidden.is_empty() {
-        true => hidden.sum().mul_scalar(0.0),
-        false => (hidden * Tensor::cat(toward_hidden, 0).autodiff()).sum(),
-    };
-    if let (Some(tracked), Some(gradient)) = (head.tracked, toward_head) {
-        surrogate = surrogate + (tracked * gradient.autodiff()).sum();
-    }
-    Scored { value, surrogate }
-}
-
-struct Head {
-    /// `[vocab, hidden]`.
-    plain: Tensor<2>,
-    /// The same under autodiff, where it trains.
-    tracked: Option<Tensor<2>>,
-}
-
-/// What some rows give.
-struct Part {
-    /// Sum of the log-probabilities.
-    log_probs: f64,
-    /// `[rows, hidden]`.
-    toward_hidden: Tensor<2>,
-    /// `[vocab, hidden]`.
+/// Targets after hidden states, and the way back from them.
+pub(crate) struct Head<'a> {
+    decoder: &'a Decoder,
+    /// `[n, hidden]`, tracked.
+    hidden: Tensor<2>,
+    targets: &'a [u32],
+    temperature: f64,
+    /// Rows of logits that exist at once.
+    rows: usize,
+    /// `∂L/∂h` of the parts so far, and `∂L/∂W` where the head trains.
+    toward_hidden: Vec<Tensor<2>>,
     toward_head: Option<Tensor<2>>,
 }
 
-impl Head {
-    fn of(weight: &Weight) -> Head {
-        let tensor = weight.tensor();
-        let trains = tensor.is_autodiff() && tensor.is_require_grad();
-        Head { plain: tensor.clone().inner(), tracked: trains.then_some(tensor) }
+impl<'a> Head<'a> {
+    /// Of a tracked model.
+    pub fn new(decoder: &'a Decoder, hidden: Tensor<2>, targets: &'a [u32]) -> Head<'a> {
+        let rows = decoder.rows_at_once();
+        Head { decoder, hidden, targets, temperature: 1.0, rows, toward_hidden: Vec::new(), toward_head: None }
     }
 
-    fn part(&self, states: Tensor<2>, targets: &[u32], slope: f64) -> Part {
+    pub fn at(self, temperature: f64) -> Head<'a> {
+        Head { temperature, ..self }
+    }
+
+    #[cfg(test)]
+    pub fn rows_at_once(self, rows: usize) -> Head<'a> {
+        Head { rows, ..self }
+    }
+
+    /// A loss that is `slope` times the sum of the log-probabilities.
+    pub fn linear(mut self, slope: f64) -> Scored {
+        let mut scores = Scores::default();
+        for from in (0..self.targets.len()).step_by(self.rows) {
+            let (distributions, part) = self.part(from);
+            let slopes = Slopes { log_probs: vec![slope; part.log_probs.len()], entropies: None };
+            self.learn(from, distributions, &slopes);
+            scores.extend(part);
+        }
+        Scored { scores, surrogate: self.surrogate() }
+    }
+
+    /// A loss that depends on the scores in any way. What does not fit at once is computed a second time, since no slope is
+    /// known before all scores are.
+    pub fn any(mut self, slopes: impl FnOnce(&Scores) -> Slopes) -> Scored {
+        let (mut scores, mut kept) = (Scores::default(), None);
+        for from in (0..self.targets.len()).step_by(self.rows) {
+            let (distributions, part) = self.part(from);
+            scores.extend(part);
+            kept = (self.targets.len() <= self.rows).then_some(distributions);
+        }
+        let slopes = slopes(&scores);
+        for from in (0..self.targets.len()).step_by(self.rows) {
+            let distributions = kept.take().unwrap_or_else(|| self.part(from).0);
+            let own = from..self.targets.len().min(from + self.rows);
+            let log_probs = slopes.log_probs[own.clone()].to_vec();
+            let entropies = slopes.entropies.as_ref().map(|slopes| slopes[own.clone()].to_vec());
+            self.learn(from, distributions, &Slopes { log_probs, entropies });
+        }
+        Scored { scores, surrogate: self.surrogate() }
+    }
+
+    fn targets_from(&self, from: usize) -> &'a [u32] {
+        &self.targets[from..self.targets.len().min(from + self.rows)]
+    }
+
+    fn states(&self, from: usize) -> Tensor<2> {
+        self.hidden.clone().inner().narrow(0, from, self.targets_from(from).len())
+    }
+
+    /// Distributions and scores of the rows from there.
+    fn part(&self, from: usize) -> (Tensor<2>, Scores) {
+        self.decoder.distributions(self.states(from), self.targets_from(from), self.temperature)
+    }
+
+    /// What the slopes of the rows from there are for their hidden states and the head.
+    fn learn(&mut self, from: usize, distributions: Tensor<2>, slopes: &Slopes) {
+        let tracked = self.decoder.head().tensor();
+        let (head, states) = (tracked.clone().inner(), self.states(from));
         let device = states.device();
-        let ids: Tensor<1, Int> = indices(targets.iter().map(|&id| id as usize), &device);
-        let logits = states.clone().matmul(self.plain.clone().transpose());
-        let (softmax, log_probs) = match device::is_cpu(&device) {
-            true => softmax_on_host(logits, targets),
-            false => softmax(logits, ids.clone()),
+        let column = |slopes: &[f64]| {
+            let slopes: Vec<f32> = slopes.iter().map(|slope| (slope / self.temperature) as f32).collect();
+            let count = slopes.len();
+            Tensor::<2>::from_data(TensorData::new(slopes, [count, 1]), &device)
         };
-        let toward_hidden =
-            (self.plain.clone().select(0, ids.clone()) - softmax.clone().matmul(self.plain.clone())).mul_scalar(slope);
-        let toward_head = self.tracked.is_some().then(|| {
-            let missed = softmax.transpose().matmul(states.clone()).neg();
-            missed.select_assign(0, ids, states, IndexingUpdateOp::Add).mul_scalar(slope)
+        let ids = indices(self.targets_from(from).iter().map(|&id| id as usize), &device);
+        let slope = column(&slopes.log_probs);
+        let missed = head.clone().select(0, ids.clone()) - distributions.clone().matmul(head.clone());
+        let mut toward_hidden = missed * slope.clone();
+        let bonus = slopes.entropies.as_ref().map(|slopes| (unlikeliness(&distributions), column(slopes)));
+        if let Some((unlikely, slope)) = &bonus {
+            toward_hidden = toward_hidden - unlikely.clone().matmul(head) * slope.clone();
+        }
+        self.toward_hidden.push(toward_hidden);
+        if !tracked.is_require_grad() {
+            return;
+        }
+        let weighted = states.clone() * slope;
+        let mut toward_head = distributions.transpose().matmul(weighted.clone()).neg();
+        toward_head = toward_head.select_assign(0, ids, weighted, IndexingUpdateOp::Add);
+        if let Some((unlikely, slope)) = bonus {
+            toward_head = toward_head - unlikely.transpose().matmul(states * slope);
+        }
+        self.toward_head = Some(match self.toward_head.take() {
+            Some(sum) => sum + toward_head,
+            None => toward_head,
         });
-        Part { log_probs, toward_hidden, toward_head }
+    }
+
+    fn surrogate(self) -> Tensor<1> {
+        let surrogate = match self.toward_hidden.is_empty() {
+            true => self.hidden.sum().mul_scalar(0.0),
+            false => (self.hidden * Tensor::cat(self.toward_hidden, 0).autodiff()).sum(),
+        };
+        match self.toward_head {
+            Some(gradient) => surrogate + (self.decoder.head().tensor() * gradient.autodiff()).sum(),
+            None => surrogate,
+        }
     }
 }
 
-/// Softmax of `logits` `[n, vocab]`, and the sum of the targets' log-probabilities.
-fn softmax(logits: Tensor<2>, targets: Tensor<1, Int>) -> (Tensor<2>, f64) {
-    let logits = logits.clone() - logits.max_dim(1);
-    let chosen = logits.clone().gather(1, targets.unsqueeze_dim(1));
-    let weights = logits.exp();
-    let sums = weights.clone().sum_dim(1);
-    let log_probs = to_host(chosen - sums.clone().log()).into_iter().map(f64::from).sum();
-    (weights / sums, log_probs)
-}
-
-/// [`softmax`] in the logits' own memory.
-fn softmax_on_host(logits: Tensor<2>, targets: &[u32]) -> (Tensor<2>, f64) {
-    let ([rows, vocab], device) = (logits.dims(), logits.device());
-    let mut values = to_host(logits);
-    let chosen = values.chunks_exact(vocab).zip(targets).map(|(row, &id)| f64::from(row[id as usize]));
-    let chosen: f64 = chosen.sum();
-    let sums = gazal_kernels::softmax(&mut values, vocab).into_iter().map(f64::from).sum::<f64>();
-    (Tensor::from_data(TensorData::new(values, [rows, vocab]), &device), chosen - sums)
+/// `p (log p + H)` of distributions `[n, vocab]`.
+fn unlikeliness(distributions: &Tensor<2>) -> Tensor<2> {
+    // What is less likely than this adds nothing that float32 could tell from 0, and has a logarithm.
+    let log_probs = distributions.clone().clamp_min(1e-30).log();
+    let entropies = (distributions.clone() * log_probs.clone()).sum_dim(1).neg();
+    distributions.clone() * (log_probs + entropies)
 }

@@ -2,12 +2,12 @@
 //!
 //! Knows no stages and no TOML: a stage's `run.rs` is the loop, these are its steps.
 
+mod backward;
 mod checkpoint;
 #[cfg(test)]
 mod fixtures;
 mod gradients;
 mod head;
-mod layers;
 mod noise;
 mod optim;
 mod policy;
@@ -16,8 +16,10 @@ mod sequence;
 #[cfg(test)]
 mod tests;
 
+pub use backward::Backward;
 pub use checkpoint::{Checkpoint, Snapshot, latest_checkpoint, load_parameters, save_checkpoint, save_parameters};
 pub use gradients::Gradients;
+pub use head::Slopes;
 pub use noise::Noise;
 pub use optim::{OptimArgs, OptimConfig, OptimKind, Optimizer};
 pub use policy::{
@@ -25,7 +27,7 @@ pub use policy::{
     PolicyLoss, PolicyMetrics, ScaleRewards, Window, advantages, deviation, mean, policy_loss, totals,
 };
 pub use schedule::{DecayType, Plateau, Schedule, SchedulerArgs, SchedulerType};
-pub use sequence::{LossSettings, Sequence, loss_and_gradients, mean_loss, window_gradients};
+pub use sequence::{LossSettings, Sequence, TokenMeans, evaluate, loss_and_gradients, window_gradients};
 
 use gazal_lm::Decoder;
 use rayon::prelude::*;

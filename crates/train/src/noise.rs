@@ -1,8 +1,8 @@
 //! NEFTune (arXiv:2310.05914): uniform noise on the embeddings while training, of size `α/√(L·d)` for a sequence of `L`
 //! tokens and `d` dimensions.
 
-use burn::tensor::{Device, Tensor, TensorData};
-use gazal_lm::TokenBatch;
+use burn::tensor::{Tensor, TensorData};
+use gazal_lm::{Decoder, TokenBatch};
 
 use crate::Sequence;
 
@@ -17,7 +17,13 @@ pub struct Noise {
 
 impl Noise {
     /// For a batch's embeddings, `[rows × width, hidden]`; none on padding.
-    pub(crate) fn like(&self, sequences: &[&Sequence], batch: &TokenBatch, hidden: usize) -> Vec<f32> {
+    pub(crate) fn tensor(&self, sequences: &[&Sequence], batch: &TokenBatch, decoder: &Decoder) -> Tensor<2> {
+        let hidden = decoder.config.hidden_size;
+        let values = TensorData::new(self.like(sequences, batch, hidden), [batch.rows * batch.width, hidden]);
+        Tensor::from_data(values, &decoder.device())
+    }
+
+    fn like(&self, sequences: &[&Sequence], batch: &TokenBatch, hidden: usize) -> Vec<f32> {
         let mut values = vec![0.0; batch.rows * batch.width * hidden];
         for (sequence, row) in sequences.iter().zip(values.chunks_mut(batch.width * hidden)) {
             let count = sequence.ids.len() * hidden;
@@ -40,13 +46,6 @@ impl Noise {
         hasher.finalize_xof().fill(&mut bits);
         bits
     }
-}
-
-/// Embeddings with noise on them.
-pub(crate) fn noisy(embedded: Tensor<2>, noise: Vec<f32>, device: &Device) -> Tensor<2> {
-    let noise = Tensor::<2>::from_data(TensorData::new(noise, embedded.dims()), device);
-    let noise = if embedded.is_autodiff() { noise.autodiff() } else { noise };
-    embedded + noise
 }
 
 #[cfg(test)]

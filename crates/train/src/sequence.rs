@@ -1,11 +1,8 @@
 //! Supervised sequences: which tokens are learnt, documents that share a row, and the loss over them.
 
-use burn::tensor::Tensor;
-use gazal_lm::{Decoder, TokenBatch, Trainable, indices};
+use gazal_lm::{Decoder, Labels, Scores, TokenBatch, Trainable};
 
-use crate::head;
-use crate::noise::noisy;
-use crate::{Gradients, Noise, layers};
+use crate::{Backward, Gradients, Noise};
 
 /// A row to learn from.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,49 +70,65 @@ impl Sequence {
     }
 }
 
-/// A batch of sequences with the flattened positions that predict, and what they should predict.
-struct Targets {
-    batch: TokenBatch,
-    positions: Vec<usize>,
-    ids: Vec<u32>,
-}
-
-impl Targets {
-    fn new(sequences: &[&Sequence], pad: u32) -> Targets {
-        let rows: Vec<&[u32]> = sequences.iter().map(|sequence| sequence.ids.as_slice()).collect();
-        let mut batch = TokenBatch::right_padded(&rows, pad);
-        if sequences.iter().any(|sequence| !sequence.documents.is_empty()) {
-            batch.documents = sequences.iter().map(|sequence| sequence.documents.clone()).collect();
-        }
-        let (mut positions, mut ids) = (Vec::new(), Vec::new());
-        for (row, sequence) in sequences.iter().enumerate() {
-            for at in (0..sequence.ids.len()).filter(|&at| sequence.learn[at]) {
-                positions.push(row * batch.width + at - 1);
-                ids.push(sequence.ids[at]);
-            }
-        }
-        Targets { batch, positions, ids }
+/// What some sequences are to learn, as a batch.
+fn labels(sequences: &[&Sequence], pad: u32) -> Labels {
+    let rows: Vec<&[u32]> = sequences.iter().map(|sequence| sequence.ids.as_slice()).collect();
+    let mut batch = TokenBatch::right_padded(&rows, pad);
+    if sequences.iter().any(|sequence| !sequence.documents.is_empty()) {
+        batch.documents = sequences.iter().map(|sequence| sequence.documents.clone()).collect();
     }
+    let (mut positions, mut ids) = (Vec::new(), Vec::new());
+    for (row, sequence) in sequences.iter().enumerate() {
+        for at in (0..sequence.ids.len()).filter(|&at| sequence.learn[at]) {
+            positions.push(row * batch.width + at - 1);
+            ids.push(sequence.ids[at]);
+        }
+    }
+    Labels { batch, positions, ids }
 }
 
 /// What the loss of one step depends on besides the sequences.
 #[derive(Clone, Copy, Debug)]
 pub struct LossSettings {
-    pub trainable: Trainable,
+    pub backward: Backward,
     pub pad: u32,
     /// Added to the embeddings, if any.
     pub noise: Option<Noise>,
-    /// Keeps what goes into each layer only, and computes the rest a second time.
-    pub gradient_checkpointing: bool,
 }
 
 impl LossSettings {
     pub fn new(trainable: Trainable, pad: u32) -> LossSettings {
-        LossSettings { trainable, pad, noise: None, gradient_checkpointing: false }
+        LossSettings { backward: Backward { trainable, gradient_checkpointing: false }, pad, noise: None }
     }
 }
 
-/// Loss and gradients of a window of micro-batches, summed in their order.
+/// Means over the targets of an accumulation window, or what a micro-batch adds to them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TokenMeans {
+    /// Cross-entropy in nats.
+    pub loss: f64,
+    /// Of the model's distributions, in nats.
+    pub entropy: f64,
+    /// Share of the targets that were likeliest.
+    pub accuracy: f64,
+}
+
+impl TokenMeans {
+    fn new(scores: &Scores, targets: usize) -> TokenMeans {
+        let mean = |values: &[f32]| values.iter().copied().map(f64::from).sum::<f64>() / targets as f64;
+        let hits = scores.hits.iter().filter(|hit| **hit).count();
+        let accuracy = hits as f64 / targets as f64;
+        TokenMeans { loss: -mean(&scores.log_probs), entropy: mean(&scores.entropies), accuracy }
+    }
+
+    fn add(&mut self, other: TokenMeans) {
+        self.loss += other.loss;
+        self.entropy += other.entropy;
+        self.accuracy += other.accuracy;
+    }
+}
+
+/// Means and gradients of a window of micro-batches, summed in their order.
 ///
 /// On the CPU the micro-batches run side by side, since most of a small model's operations do not split; the sums
 /// do not depend on the number of threads.
@@ -123,12 +136,12 @@ pub fn window_gradients(
     decoder: &Decoder,
     micro_batches: &[&[&Sequence]],
     settings: &LossSettings,
-) -> (f64, Gradients) {
+) -> (TokenMeans, Gradients) {
     let targets = micro_batches.iter().flat_map(|rows| rows.iter()).map(|sequence| sequence.targets()).sum();
     let part = |rows: &&[&Sequence]| loss_and_gradients(decoder, rows, targets, settings);
-    let mut sum = (0.0, Gradients::default());
-    for (loss, gradients) in crate::side_by_side(decoder, micro_batches, part) {
-        sum.0 += loss;
+    let mut sum = (TokenMeans::default(), Gradients::default());
+    for (means, gradients) in crate::side_by_side(decoder, micro_batches, part) {
+        sum.0.add(means);
         sum.1.add(gradients);
     }
     sum
@@ -141,36 +154,20 @@ pub fn loss_and_gradients(
     sequences: &[&Sequence],
     window_targets: usize,
     settings: &LossSettings,
-) -> (f64, Gradients) {
-    let (device, trainable) = (decoder.device(), settings.trainable);
-    let Targets { batch, positions, ids } = Targets::new(sequences, settings.pad);
-    let noise = settings.noise.map(|noise| noise.like(sequences, &batch, decoder.config.hidden_size));
-    let with_noise = |embedded| match noise {
-        Some(noise) => noisy(embedded, noise, &device),
-        None => embedded,
-    };
-    let positions = indices(positions.into_iter(), &device);
-    let slope = -1.0 / window_targets.max(1) as f64;
-    let loss =
-        |tracked: &Decoder, hidden: Tensor<2>| head::score(tracked, hidden.select(0, positions.clone()), &ids, slope);
-    if settings.gradient_checkpointing {
-        return layers::gradients(decoder, trainable, (&batch, with_noise(decoder.embed(&batch))), &loss);
-    }
-    let mut tracked = decoder.tracked(trainable);
-    let scored = loss(&tracked, tracked.hidden_from(with_noise(tracked.embed(&batch)), &batch, None));
-    let gradients = scored.surrogate.backward();
-    (scored.value, Gradients::collect(&mut tracked, trainable, &gradients))
+) -> (TokenMeans, Gradients) {
+    let (own, all) = (labels(sequences, settings.pad), window_targets.max(1));
+    let noise = settings.noise.map(|noise| noise.tensor(sequences, &own.batch, decoder));
+    let (scores, gradients) = settings.backward.through(decoder, &own, noise, |head| head.linear(-1.0 / all as f64));
+    (TokenMeans::new(&scores, all), gradients)
 }
 
-/// Mean cross-entropy per target, without gradients, `batch` sequences at a time.
-pub fn mean_loss(decoder: &Decoder, sequences: &[Sequence], batch: usize, pad: u32) -> f64 {
-    let (mut sum, mut count) = (0.0, 0);
+/// Means over all targets, without gradients, `batch` sequences at a time.
+pub fn evaluate(decoder: &Decoder, sequences: &[Sequence], batch: usize, pad: u32) -> TokenMeans {
+    let all = sequences.iter().map(Sequence::targets).sum::<usize>().max(1);
+    let mut sum = TokenMeans::default();
     for chunk in sequences.chunks(batch.max(1)) {
         let chunk: Vec<&Sequence> = chunk.iter().collect();
-        let targets = Targets::new(&chunk, pad);
-        let log_probs = decoder.log_probs(&targets.batch, &targets.positions, &targets.ids, 1.0);
-        sum -= gazal_lm::weights::to_host(log_probs).into_iter().map(f64::from).sum::<f64>();
-        count += targets.ids.len();
+        sum.add(TokenMeans::new(&decoder.score(&labels(&chunk, pad), 1.0), all));
     }
-    sum / count.max(1) as f64
+    sum
 }

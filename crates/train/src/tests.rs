@@ -2,28 +2,24 @@
 //! and with examples packed into one row.
 #![allow(clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use burn::tensor::Device;
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use gazal_lm::weights::to_host;
-use gazal_lm::{Decoder, TokenBatch, Trainable, load_adapter, uniform};
+use gazal_lm::{Decoder, Labels, TokenBatch, Trainable, indices, load_adapter, uniform};
 
-use crate::head::score_by;
-use crate::{Gradients, LossSettings, Noise, Sequence, loss_and_gradients};
-
-fn fixtures() -> PathBuf {
-    let folder = std::env::var("GAZAL_FIXTURES")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures").into());
-    PathBuf::from(folder)
-}
+use crate::fixtures::place;
+use crate::head::{Head, Slopes};
+use crate::{Backward, Gradients, LossSettings, Noise, Sequence};
 
 /// A model of each family, and one with an adapter.
 fn models() -> Vec<(String, Decoder, Trainable)> {
     let families = ["llama", "qwen2", "qwen3", "qwen3-tied", "qwen3_5"];
     let load = |folder: &Path| Decoder::load(folder, &Device::flex()).unwrap();
-    let model = |name: &str| (name.to_string(), load(&fixtures().join("models").join(name)), Trainable::Base);
+    let model = |name: &str| (name.to_string(), load(&place("models").join(name)), Trainable::Base);
     let mut models: Vec<_> = families.into_iter().map(model).collect();
-    let folder = fixtures().join("adapters/dora-rslora");
+    let folder = place("adapters/dora-rslora");
     let mut adapted = load(&folder.join("base"));
     load_adapter(&mut adapted, &folder.join("adapter")).unwrap();
     models.push(("dora-rslora".into(), adapted, Trainable::Adapters));
@@ -36,6 +32,16 @@ fn sequences(vocab: usize) -> Vec<Sequence> {
         Sequence::new((0..length).map(id).collect(), learn_from)
     };
     [(9, 1), (14, 5), (4, 2)].into_iter().enumerate().map(sequence).collect()
+}
+
+fn loss_and_gradients(decoder: &Decoder, rows: &[&Sequence], targets: usize, how: &LossSettings) -> (f64, Gradients) {
+    let (means, gradients) = crate::loss_and_gradients(decoder, rows, targets, how);
+    (means.loss, gradients)
+}
+
+/// The same layer by layer.
+fn by_layer(settings: LossSettings) -> LossSettings {
+    LossSettings { backward: Backward { gradient_checkpointing: true, ..settings.backward }, ..settings }
 }
 
 fn assert_same(found: &(f64, Gradients), wanted: &(f64, Gradients), tolerance: f32, what: &str) {
@@ -85,8 +91,7 @@ fn fixture_models_have_one_gradient_whichever_way_it_is_computed() {
         let wanted = by_autodiff(&decoder, trainable, &rows, &[1, 5, 2]);
         let own = loss_and_gradients(&decoder, &rows, targets, &settings);
         assert_same(&own, &wanted, 1e-4, &name);
-        let by_layer = LossSettings { gradient_checkpointing: true, ..settings };
-        assert_same(&loss_and_gradients(&decoder, &rows, targets, &by_layer), &own, 1e-5, &name);
+        assert_same(&loss_and_gradients(&decoder, &rows, targets, &by_layer(settings)), &own, 1e-5, &name);
         checked += 1;
         if decoder.config.has_linear_attention() {
             continue;
@@ -109,26 +114,86 @@ fn fixture_models_have_one_gradient_whichever_way_it_is_computed() {
     assert_eq!(checked, 6);
 }
 
+/// Slopes that differ by token, and an entropy bonus: what autodiff makes of the same loss, for models of which the head
+/// trains and of which it does not.
+#[test]
+fn scores_and_any_slopes_are_those_of_autodiff() {
+    for (name, decoder, trainable) in models().into_iter().skip(2) {
+        let all = sequences(decoder.config.vocab_size);
+        let rows: Vec<&[u32]> = all.iter().map(|row| row.ids.as_slice()).collect();
+        let batch = TokenBatch::right_padded(&rows, 0);
+        let (positions, ids) = (vec![0, 3, 7, 16, 20, 29], vec![1, 5, 2, 0, 7, 3]);
+        let mut labels = Labels { batch, positions, ids };
+        let places = || indices(labels.positions.iter().copied(), &decoder.device());
+        let logits = decoder.logits(decoder.hidden(&labels.batch, None).select(0, places()));
+        let likeliest: Vec<u32> = logits.argmax(1).into_data().iter::<u32>().collect();
+        labels.ids[2] = likeliest[2];
+        let slope = |at: usize| uniform(3, 1, at) - 0.5;
+        let slopes = |count: usize| (0..count).map(slope).collect::<Vec<f64>>();
+        for (bonus, temperature) in [(false, 1.0), (true, 0.7)] {
+            let mut tracked = decoder.tracked(trainable);
+            let hidden = tracked.hidden(&labels.batch, None).select(0, places());
+            let log_probs = log_softmax(tracked.logits(hidden).div_scalar(temperature), 1);
+            let entropies = (log_probs.clone().exp() * log_probs.clone()).sum_dim(1).squeeze_dim::<1>(1).neg();
+            let ids: Tensor<2, Int> =
+                indices(labels.ids.iter().map(|&id| id as usize), &decoder.device()).unsqueeze_dim(1);
+            let log_probs = log_probs.gather(1, ids).squeeze_dim::<1>(1);
+            let weights: Vec<f32> = slopes(6).into_iter().map(|slope| slope as f32).collect();
+            let weights = Tensor::<1>::from_data(TensorData::new(weights, [6]), &decoder.device()).autodiff();
+            let mut loss = (log_probs.clone() * weights.clone()).sum();
+            if bonus {
+                loss = loss + (entropies.clone() * weights).sum();
+            }
+            let graph = loss.backward();
+            let wanted = Gradients::collect(&mut tracked, trainable, &graph);
+            for gradient_checkpointing in [false, true] {
+                let backward = Backward { trainable, gradient_checkpointing };
+                let (scores, found) = backward.gradients(&decoder, (&labels, temperature), |scores| {
+                    let count = scores.log_probs.len();
+                    Slopes { log_probs: slopes(count), entropies: bonus.then(|| slopes(count)) }
+                });
+                assert_same(&(0.0, found), &(0.0, wanted.clone()), 1e-4, &name);
+                let (log_probs, entropies) = (log_probs.clone().inner(), entropies.clone().inner());
+                for scores in [scores, decoder.score(&labels, temperature)] {
+                    let near = |found: &[f32], wanted: &Tensor<1>| {
+                        found.iter().zip(to_host(wanted.clone())).all(|(a, b)| (a - b).abs() < 1e-4)
+                    };
+                    assert!(near(&scores.log_probs, &log_probs) && near(&scores.entropies, &entropies), "{name}");
+                    let hits = likeliest.iter().zip(&labels.ids).map(|(likeliest, id)| likeliest == id);
+                    assert!(scores.hits[2] && scores.hits.iter().copied().eq(hits), "{name}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn the_loss_is_the_same_however_many_rows_it_takes_at_a_time() {
     let (_, decoder, _) = models().swap_remove(3);
     let targets: Vec<u32> = (0..7).map(|at| (uniform(1, 2, at) * decoder.config.vocab_size as f64) as u32).collect();
     let hidden = decoder.embed(&TokenBatch::right_padded(&[[3, 1, 4, 1, 5, 9, 2]], 0)).autodiff().require_grad();
-    let by = |rows| {
+    let slopes = || (0..7).map(|at| 0.3 - f64::from(at) / 10.0).collect::<Vec<f64>>();
+    let by = |rows, linear| {
         let tracked = decoder.tracked(Trainable::Base);
-        let scored = score_by(&tracked, hidden.clone(), &targets, (-0.5, rows));
+        let head = Head::new(&tracked, hidden.clone(), &targets).at(0.9).rows_at_once(rows);
+        let scored = match linear {
+            true => head.linear(-0.5),
+            false => head.any(|_| Slopes { log_probs: slopes(), entropies: Some(slopes()) }),
+        };
         let graph = scored.surrogate.backward();
         let head = tracked.head().tensor().grad(&graph).unwrap();
-        (scored.value, to_host(hidden.grad(&graph).unwrap()), to_host(head))
+        (scored.scores.log_probs, to_host(hidden.grad(&graph).unwrap()), to_host(head))
     };
-    let (value, toward_hidden, toward_head) = by(100);
-    for rows in [1, 3] {
-        let found = by(rows);
-        assert!((found.0 - value).abs() < 1e-6 * value.abs());
-        let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-6;
-        assert!(found.1.iter().zip(&toward_hidden).all(near) && found.2.iter().zip(&toward_head).all(near));
+    for linear in [true, false] {
+        let (scores, toward_hidden, toward_head) = by(100, linear);
+        for rows in [1, 3] {
+            let found = by(rows, linear);
+            let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-6;
+            assert!(found.0.iter().zip(&scores).all(near));
+            assert!(found.1.iter().zip(&toward_hidden).all(near) && found.2.iter().zip(&toward_head).all(near));
+        }
+        assert!(toward_head.iter().any(|value| value.abs() > 1e-3));
     }
-    assert!(toward_head.iter().any(|value| value.abs() > 1e-3));
 }
 
 #[test]
@@ -140,6 +205,5 @@ fn noise_moves_the_loss_and_is_the_same_layer_by_layer() {
     let noisy = LossSettings { noise: Some(Noise { alpha: 5.0, seed: 1, step: 2 }), ..plain };
     let found = loss_and_gradients(&decoder, &rows, 19, &noisy);
     assert!((found.0 - loss_and_gradients(&decoder, &rows, 19, &plain).0).abs() > 1e-6);
-    let by_layer = LossSettings { gradient_checkpointing: true, ..noisy };
-    assert_same(&loss_and_gradients(&decoder, &rows, 19, &by_layer), &found, 1e-5, &name);
+    assert_same(&loss_and_gradients(&decoder, &rows, 19, &by_layer(noisy)), &found, 1e-5, &name);
 }

@@ -1,6 +1,6 @@
 //! The option of highest log-likelihood.
 
-use gazal_lm::TokenBatch;
+use gazal_lm::{Labels, TokenBatch};
 use gazal_stage_api::StageError;
 use gazal_tasks::{Benchmark, Item, scoring};
 
@@ -66,17 +66,17 @@ fn log_likelihoods(scorer: &Scorer, requests: &[Request]) -> Vec<f64> {
     let scores = gazal_train::side_by_side(scorer.decoder, &chunks, |chunk| {
         let rows: Vec<&[u32]> = chunk.iter().map(|&group| sequences[group]).collect();
         let batch = TokenBatch::right_padded(&rows, scorer.tokenizer.pad);
-        let (mut positions, mut targets, mut owners) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut positions, mut ids, mut owners) = (Vec::new(), Vec::new(), Vec::new());
         for (index, request) in requests.iter().enumerate() {
             let Some(row) = chunk.iter().position(|&group| group == place[index]) else { continue };
             for at in request.from..request.ids.len() {
                 positions.push(row * batch.width + at - 1);
-                targets.push(request.ids[at]);
+                ids.push(request.ids[at]);
                 owners.push(index);
             }
         }
-        let log_probs = scorer.decoder.log_probs(&batch, &positions, &targets, 1.0);
-        owners.into_iter().zip(gazal_lm::weights::to_host(log_probs)).collect::<Vec<_>>()
+        let scores = scorer.decoder.score(&Labels { batch, positions, ids }, 1.0);
+        owners.into_iter().zip(scores.log_probs).collect::<Vec<_>>()
     });
     let mut sums = vec![0.0; requests.len()];
     for (owner, log_prob) in scores.into_iter().flatten() {

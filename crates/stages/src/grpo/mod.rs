@@ -87,7 +87,8 @@ impl Kind for Grpo {
     type Params = Params;
     const NAME: &'static str = "grpo";
     // 2: what completions answer and how many rewards are missing are in the history; the policy is sampled packed.
-    const REVISION: u32 = 2;
+    // 3: the gradient of the loss is written out, which rounds otherwise.
+    const REVISION: u32 = 3;
     const DOC: &'static str = "Group relative policy optimisation of an adapter with checkable or asked rewards.";
     const TRAITS: Traits = Traits {
         network: true,
@@ -150,7 +151,9 @@ impl Kind for Grpo {
         let mut watcher = Watcher::new(&params, context, std::mem::take(&mut training.progress.alarms));
         // Several updates may share one generation; a checkpoint is only taken after the last of them.
         while training.done < params.max_steps {
-            watcher.keep_good(training.done, &training.snapshot(&json!(training.progress)))?;
+            if watcher.wants_good(training.done) {
+                watcher.keep_good(training.done, &training.snapshot(&json!(training.progress)))?;
+            }
             let policy = &training.policy;
             let generation = filter::generation(&params, training.progress.draws, |number| {
                 let rows = rows_of_step(Some(&order), questions.len(), number, params.prompts_per_generation());

@@ -98,14 +98,16 @@ impl<'a> Watcher<'a> {
         self.params.rollback.steps * self.params.updates_per_generation()
     }
 
-    /// Takes a good point after `done` steps if one is due, and lets go of those that no verdict can reach any more.
+    /// Whether a good point is due after `done` steps.
+    pub fn wants_good(&self, done: u64) -> bool {
+        self.params.sentinels.roll_back() && done.is_multiple_of(self.between())
+    }
+
+    /// Takes a good point after `done` steps, and lets go of those that no verdict can reach any more.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn keep_good(&self, done: u64, snapshot: &Snapshot) -> Result<(), StageError> {
-        if !self.params.sentinels.roll_back() || !done.is_multiple_of(self.between()) {
-            return Ok(());
-        }
         let folder = self.good_folder(done);
         save_checkpoint(&folder, snapshot, 1).map_err(StageError::failed)?;
         let needed = self.good_point(done, self.params.sentinels.longest_window());

@@ -1,9 +1,7 @@
 //! One optimizer step on a rollout.
 
-use burn::tensor::{Tensor, TensorData};
-use gazal_lm::weights::to_host;
-use gazal_lm::{Decoder, TokenBatch, Trainable, chosen, entropies};
-use gazal_train::{Gradients, Optimizer, PolicyBatch, PolicyLoss, Window, policy_loss, side_by_side};
+use gazal_lm::{Decoder, Labels, TokenBatch, Trainable};
+use gazal_train::{Backward, Gradients, Optimizer, PolicyBatch, PolicyLoss, Slopes, Window, policy_loss, side_by_side};
 use serde_json::{Map, Value, json};
 
 use super::Params;
@@ -11,10 +9,8 @@ use super::rollout::Rollout;
 
 /// The rows of a micro-batch, ready for forward passes.
 struct MicroBatch {
-    tokens: TokenBatch,
-    /// Where each completion token is predicted from, and the token; by row, then by position.
-    positions: Vec<usize>,
-    targets: Vec<u32>,
+    /// The completion tokens that count; by row, then by position.
+    labels: Labels,
     /// Width of the completions, and which cells of `[rows × width]` are tokens that count.
     width: usize,
     mask: Vec<bool>,
@@ -53,7 +49,7 @@ impl Batch {
         let parts = side_by_side(models.policy, &chunks, |(index, rows)| {
             let mut part = MicroBatch::new(params, rollout, rows, models.pad);
             if !part.is_idle(params) {
-                let log_probs = |model| part.spread(&to_host(part.log_probs(model, params.temperature)));
+                let log_probs = |model: &Decoder| part.spread(&model.score(&part.labels, params.temperature).log_probs);
                 let reference = models.reference.map(log_probs);
                 let moves_before = *index >= params.gradient_accumulation_steps;
                 let old = moves_before.then(|| log_probs(models.policy));
@@ -75,27 +71,23 @@ impl MicroBatch {
         let prompt = |row: usize| &rollout.prompts[row / params.num_generations];
         let sequences: Vec<Vec<u32>> =
             rows.iter().map(|&row| [prompt(row).as_slice(), &rollout.completions[row].ids].concat()).collect();
-        let tokens = TokenBatch::right_padded(&sequences, pad);
+        let batch = TokenBatch::right_padded(&sequences, pad);
         let width = rows.iter().map(|&row| rollout.completions[row].ids.len()).max().unwrap_or(0);
         let mut mask = vec![false; rows.len() * width];
         let mut sampled = vec![0.0; rows.len() * width];
-        let (mut positions, mut targets) = (Vec::new(), Vec::new());
+        let (mut positions, mut ids) = (Vec::new(), Vec::new());
         for (index, &row) in rows.iter().enumerate() {
             let generated = &rollout.completions[row];
             for at in 0..rollout.length(params, row) {
                 mask[index * width + at] = true;
                 sampled[index * width + at] = f64::from(generated.log_probs[at]);
-                positions.push(index * tokens.width + prompt(row).len() + at - 1);
-                targets.push(generated.ids[at]);
+                positions.push(index * batch.width + prompt(row).len() + at - 1);
+                ids.push(generated.ids[at]);
             }
         }
         let advantages = rows.iter().map(|&row| rollout.advantages[row]).collect();
-        MicroBatch { tokens, positions, targets, width, mask, advantages, sampled, reference: None, old: None }
-    }
-
-    /// Log-probs of the completion tokens that count, in order.
-    fn log_probs(&self, model: &Decoder, temperature: f64) -> Tensor<1> {
-        model.log_probs(&self.tokens, &self.positions, &self.targets, temperature)
+        let labels = Labels { batch, positions, ids };
+        MicroBatch { labels, width, mask, advantages, sampled, reference: None, old: None }
     }
 
     /// From one value a counting token to `[rows × width]`.
@@ -107,19 +99,15 @@ impl MicroBatch {
             .collect()
     }
 
-    /// `Σ value · slope` over the counting tokens, from slopes `[rows × width]`.
-    fn chained(&self, values: Tensor<1>, slopes: &[f64]) -> Tensor<1> {
-        let slopes: Vec<f32> =
-            slopes.iter().zip(&self.mask).filter(|(_, real)| **real).map(|(slope, _)| *slope as f32).collect();
-        let count = slopes.len();
-        let slopes = Tensor::<1>::from_data(TensorData::new(slopes, [count]), &values.device());
-        (values * slopes).sum()
+    /// Of values `[rows × width]` those of the counting tokens, in order.
+    fn gathered(&self, values: &[f64]) -> Vec<f64> {
+        values.iter().zip(&self.mask).filter(|(_, real)| **real).map(|(value, _)| *value).collect()
     }
 
     /// Whether no gradient can come of it: every advantage is zero and neither a KL nor a bonus is asked for.
     fn is_idle(&self, params: &Params) -> bool {
         let without = !params.policy_config().learns_without_advantage();
-        self.targets.is_empty() || (without && self.advantages.iter().all(|advantage| *advantage == 0.0))
+        self.labels.ids.is_empty() || (without && self.advantages.iter().all(|advantage| *advantage == 0.0))
     }
 
     /// Loss at these log-probs.
@@ -145,27 +133,19 @@ impl MicroBatch {
 
     /// Loss and gradients at the policy's present parameters; keeps its log-probs as the old ones if there are none.
     fn gradients(&self, params: &Params, policy: &Decoder, window: Window) -> Outcome {
-        let mut tracked = policy.tracked(Trainable::Adapters);
-        let distributions = tracked.log_distributions(&self.tokens, &self.positions, params.temperature);
-        // The graph of the entropies is made only where a gradient goes through it.
-        let bonus = (params.entropy_coef != 0.0).then(|| entropies(distributions.clone()));
-        let entropy = match &bonus {
-            Some(bonus) => bonus.clone().inner(),
-            None => entropies(distributions.clone().inner()),
-        };
-        let entropy = self.spread(&to_host(entropy));
-        let log_probs = chosen(distributions, &self.targets);
-        let current = self.spread(&to_host(log_probs.clone().inner()));
-        let old = self.old.clone().unwrap_or_else(|| current.clone());
-        let loss = self.loss(params, window, &Values { log_probs: &current, old: &old, entropies: Some(&entropy) });
-        let mut surrogate = self.chained(log_probs, &loss.gradient);
-        if let Some(bonus) = bonus {
-            surrogate = surrogate + self.chained(bonus, &loss.entropy_gradient);
-        }
-        let gradients = surrogate.backward();
+        let (mut loss, mut current, mut old) = (PolicyLoss::default(), Vec::new(), Vec::new());
+        let backward =
+            Backward { trainable: Trainable::Adapters, gradient_checkpointing: params.gradient_checkpointing };
+        let (_, gradients) = backward.gradients(policy, (&self.labels, params.temperature), |scores| {
+            current = self.spread(&scores.log_probs);
+            old = self.old.clone().unwrap_or_else(|| current.clone());
+            let entropies = self.spread(&scores.entropies);
+            loss = self.loss(params, window, &Values { log_probs: &current, old: &old, entropies: Some(&entropies) });
+            let bonus = (params.entropy_coef != 0.0).then(|| self.gathered(&loss.entropy_gradient));
+            Slopes { log_probs: self.gathered(&loss.gradient), entropies: bonus }
+        });
         let real = current.iter().zip(&self.sampled).zip(&self.mask).filter(|(_, real)| **real);
         let differences = real.map(|((current, sampled), _)| current - sampled).collect();
-        let gradients = Gradients::collect(&mut tracked, Trainable::Adapters, &gradients);
         Outcome { loss, gradients, old, differences }
     }
 }

@@ -7,7 +7,7 @@ use gazal_train::{OptimArgs, OptimKind, SchedulerArgs, SchedulerType, Sequence};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::optimization::Optimization;
+use crate::optimization::{Optimization, optimization};
 use crate::rows::{Text, read_split};
 use crate::supervised::{self, SamplingStrategy, Settings, check_positive};
 use crate::{defaults, device};
@@ -81,7 +81,8 @@ pub struct Pretrain;
 impl Kind for Pretrain {
     type Params = Params;
     const NAME: &'static str = "pretrain";
-    const REVISION: u32 = 3;
+    // 4: the history has entropies, token accuracies, tokens and epochs.
+    const REVISION: u32 = 4;
     const DOC: &'static str = "Trains a small Qwen3-architecture decoder from scratch.";
     const TRAITS: Traits = defaults::LEARNING;
 
@@ -174,20 +175,7 @@ impl Params {
     }
 
     fn optimization(&self) -> Optimization {
-        Optimization {
-            optim: self.optim,
-            optim_args: self.optim_args,
-            adam_beta1: self.adam_beta1,
-            adam_beta2: self.adam_beta2,
-            adam_epsilon: self.adam_epsilon,
-            weight_decay: self.weight_decay,
-            loraplus_lr_ratio: None,
-            learning_rate: self.learning_rate,
-            lr_scheduler_type: self.lr_scheduler_type,
-            lr_scheduler_kwargs: self.lr_scheduler_kwargs,
-            warmup_ratio: self.warmup_ratio,
-            warmup_steps: self.warmup_steps,
-        }
+        optimization!(self, loraplus_lr_ratio: None)
     }
 
     fn settings(&self, tokenizer: &Tokenizer) -> Settings {

@@ -10,7 +10,7 @@ use gazal_stage_api::{
 use gazal_train::{OptimArgs, OptimKind, SchedulerArgs, SchedulerType, Sequence};
 use serde::{Deserialize, Serialize};
 
-use crate::optimization::Optimization;
+use crate::optimization::{Optimization, optimization};
 use crate::supervised::{self, SamplingStrategy, Settings, check_positive};
 use crate::{defaults, device};
 use examples::{Reading, TruncationMode};
@@ -134,7 +134,8 @@ pub struct Sft;
 impl Kind for Sft {
     type Params = Params;
     const NAME: &'static str = "sft";
-    const REVISION: u32 = 2;
+    // 3: the history has entropies, token accuracies, tokens and epochs.
+    const REVISION: u32 = 3;
     const DOC: &'static str = "Supervised fine-tuning with LoRA, rsLoRA and DoRA adapters.";
     const TRAITS: Traits = defaults::LEARNING;
 
@@ -244,20 +245,7 @@ impl Params {
     }
 
     fn optimization(&self) -> Optimization {
-        Optimization {
-            optim: self.optim,
-            optim_args: self.optim_args,
-            adam_beta1: self.adam_beta1,
-            adam_beta2: self.adam_beta2,
-            adam_epsilon: self.adam_epsilon,
-            weight_decay: self.weight_decay,
-            loraplus_lr_ratio: self.loraplus_lr_ratio,
-            learning_rate: self.learning_rate,
-            lr_scheduler_type: self.lr_scheduler_type,
-            lr_scheduler_kwargs: self.lr_scheduler_kwargs,
-            warmup_ratio: self.warmup_ratio,
-            warmup_steps: self.warmup_steps,
-        }
+        optimization!(self, loraplus_lr_ratio: self.loraplus_lr_ratio)
     }
 
     fn settings(&self, tokenizer: &Tokenizer, rows: usize) -> Settings {

@@ -42,10 +42,7 @@ fn assert_near(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
 /// `fixtures/optim/exadam.json`: float64 paths of both versions.
 #[test]
 fn exadam_fixture_paths() {
-    let folder = std::env::var("GAZAL_FIXTURES")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures").into());
-    let text = std::fs::read_to_string(format!("{folder}/optim/exadam.json")).unwrap();
-    let value: Value = serde_json::from_str(&text).unwrap();
+    let value = crate::fixtures::json("optim/exadam.json");
     let cases = value["cases"].as_array().unwrap();
     for case in cases {
         let options = &case["options"];

@@ -17,7 +17,7 @@ use super::rewards::{self, RewardParams};
 use super::rollback::Rollback;
 use super::sentinels::Sentinels;
 use crate::defaults;
-use crate::optimization::Optimization;
+use crate::optimization::{Optimization, optimization};
 pub use preset::Preset;
 
 /// What a preset may decide is optional in a file and there once it is read; see [`Preset`].
@@ -49,6 +49,10 @@ pub struct Params {
     /// How often each generation is gone through (μ of the paper).
     #[serde(default = "defaults::once")]
     pub num_iterations: u64,
+    /// Keeps only what goes into each layer until the backward pass, and computes the rest a second time: slower, and the
+    /// memory of one layer.
+    #[serde(default)]
+    pub gradient_checkpointing: bool,
     pub max_completion_length: usize,
     #[serde(default = "defaults::one")]
     pub temperature: f64,
@@ -222,20 +226,7 @@ impl Params {
     }
 
     pub fn optimization(&self) -> Optimization {
-        Optimization {
-            optim: self.optim,
-            optim_args: self.optim_args,
-            adam_beta1: self.adam_beta1,
-            adam_beta2: self.adam_beta2,
-            adam_epsilon: self.adam_epsilon,
-            weight_decay: self.weight_decay,
-            loraplus_lr_ratio: self.loraplus_lr_ratio,
-            learning_rate: self.learning_rate,
-            lr_scheduler_type: self.lr_scheduler_type,
-            lr_scheduler_kwargs: self.lr_scheduler_kwargs,
-            warmup_ratio: self.warmup_ratio,
-            warmup_steps: self.warmup_steps,
-        }
+        optimization!(self, loraplus_lr_ratio: self.loraplus_lr_ratio)
     }
 
     pub fn policy_config(&self) -> PolicyConfig {

@@ -9,6 +9,8 @@ use gazal_stage_api::parse;
 use gazal_train::OptimConfig;
 use serde_json::json;
 
+use gazal_lm::weights::to_host;
+
 use super::*;
 use crate::grpo::reference;
 
@@ -157,9 +159,10 @@ fn old_log_probs_are_those_of_the_generation() {
     let mut parts = batch(&params, &policy, None, &SPREAD);
     assert!(parts.parts[0].old.is_none(), "the first update makes these anyway");
     let generated = parts.parts[1].old.clone().unwrap();
-    let expected = parts.parts[1].spread(&to_host(parts.parts[1].log_probs(&policy, 1.0)));
+    let log_probs = |part: &MicroBatch| part.spread(&policy.score(&part.labels, 1.0).log_probs);
+    let expected = log_probs(&parts.parts[1]);
     assert_eq!(generated, expected);
-    let first = parts.parts[0].spread(&to_host(parts.parts[0].log_probs(&policy, 1.0)));
+    let first = log_probs(&parts.parts[0]);
     let mut optimizer = Optimizer::new(OptimConfig::default());
     let mut spread = Vec::new();
     for index in 0..4 {

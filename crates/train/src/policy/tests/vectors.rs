@@ -4,12 +4,7 @@
 use serde_json::Value;
 
 use super::*;
-
-fn read(file: &str) -> Value {
-    let folder = std::env::var("GAZAL_FIXTURES")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures").into());
-    serde_json::from_str(&std::fs::read_to_string(format!("{folder}/{file}")).unwrap()).unwrap()
-}
+use crate::fixtures::json;
 
 /// Numbers of a possibly nested list; a missing one is NaN.
 fn numbers(value: &Value) -> Vec<f64> {
@@ -27,7 +22,7 @@ fn choice<T: serde::de::DeserializeOwned>(value: &Value) -> T {
 
 #[test]
 fn policy_fixture_losses_and_gradients() {
-    let value = read("policy/policy_losses.json");
+    let value = json("policy/policy_losses.json");
     let cases = value["cases"].as_array().unwrap();
     for case in cases {
         let number = |field: &str| case[field].as_f64().unwrap();
@@ -68,7 +63,7 @@ fn policy_fixture_losses_and_gradients() {
 /// TRL's `_compute_loss`, with its metrics. Its loss types `sapo` and `vespo` are not offered.
 #[test]
 fn policy_fixture_of_trl() {
-    let value = read("vectors/grpo_loss.json");
+    let value = json("vectors/grpo_loss.json");
     let inputs = &value["inputs"];
     let case_of = Case {
         width: 6,
@@ -115,7 +110,7 @@ fn policy_fixture_of_trl() {
 /// TRL's advantages of two rewards, some of them missing, and one completion without any.
 #[test]
 fn policy_fixture_advantages_of_trl() {
-    let value = read("vectors/advantages.json");
+    let value = json("vectors/advantages.json");
     let rows: Vec<Vec<f64>> = value["rewards_per_func"].as_array().unwrap().iter().map(numbers).collect();
     let rewards: Vec<Vec<f64>> = (0..2).map(|index| rows.iter().map(|row| row[index]).collect()).collect();
     let cases = value["cases"].as_array().unwrap();
