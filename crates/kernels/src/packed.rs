@@ -179,12 +179,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// Numbers that do not repeat soon, between −1 and 1.
-    fn numbers(count: usize, seed: u64) -> Vec<f32> {
-        let number = |at: u64| ((at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as f32 / (1 << 23) as f32) - 1.0;
-        (0..count as u64).map(|at| number(at + 1 + seed * 7919)).collect()
-    }
+    use crate::check::numbers;
 
     fn reference(x: &[f32], weight: &[f32], [outputs, inputs]: [usize; 2]) -> Vec<f64> {
         let dot = |x: &[f32], row: &[f32]| x.iter().zip(row).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
