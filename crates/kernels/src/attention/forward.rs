@@ -1,0 +1,120 @@
+//! The forward pass over one part.
+
+use std::ops::Range;
+
+use pulp::{Simd, WithSimd};
+
+use super::block::{Block, Matrix, Part};
+use crate::exp::exp;
+use crate::strided::{LANES, Left, Product};
+use crate::tile::with_widest;
+
+/// `out` has a piece for every position, `log_sums` is `[group, seq]`.
+pub(super) fn attend(part: Part<'_>, [q, k, v]: [&[f32]; 3], out: &mut [&mut [f32]], log_sums: &mut [f32]) {
+    let (keys, values) = (part.columns(k), part.rows(v));
+    let [mut queries, mut sums] = [(); 2].map(|()| part.heads(part.most_queries()));
+    let mut scores = part.scores();
+    let mut told = vec![Told::default(); part.most_queries()];
+    for block in part.blocks() {
+        score(part, &block, (q, &mut queries), &keys, &mut scores);
+        with_widest(Softmax { block: &block, scores: &mut scores, told: &mut told });
+        Product {
+            left: Left::Rows(scores.from(0, 0)),
+            right: values.from(block.keys.start, 0),
+            sizes: [block.queries(), sums.stride, block.keys.len()],
+            out_stride: sums.stride,
+            out: &mut sums.data,
+            add: false,
+        }
+        .compute();
+        part.put(&sums, &mut out[block.positions.clone()], |query| told[query].share);
+        for (query, told) in told[..block.queries()].iter().enumerate() {
+            log_sums[block.log_sum(query, part.shape.seq)] = told.log_sum;
+        }
+    }
+}
+
+/// Lays out a block's queries, scaled, and computes their scores.
+pub(super) fn score(
+    part: Part<'_>,
+    block: &Block<'_>,
+    (q, queries): (&[f32], &mut Matrix),
+    keys: &Matrix,
+    scores: &mut Matrix,
+) {
+    let scale = (part.shape.head_dim as f32).sqrt().recip();
+    part.lay(q, block.positions.clone(), scale, queries);
+    Product {
+        left: Left::Rows(queries.from(0, 0)),
+        right: keys.from(0, block.keys.start),
+        sizes: [block.queries(), block.width(), part.shape.head_dim],
+        out_stride: scores.stride,
+        out: &mut scores.data,
+        add: false,
+    }
+    .compute();
+}
+
+/// Of a query.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    log_sum: f32,
+    /// What its exponentials have to be multiplied by.
+    share: f32,
+}
+
+/// Makes scores exponentials, of which the largest of a query is 1; where it sees nothing they are 0.
+struct Softmax<'a> {
+    block: &'a Block<'a>,
+    scores: &'a mut Matrix,
+    told: &'a mut [Told],
+}
+
+impl WithSimd for Softmax<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (width, stride) = (self.block.width(), self.scores.stride);
+        for query in 0..self.block.queries() {
+            let row = &mut self.scores.data[query * stride..][..width];
+            let seen = self.block.seen(query);
+            let (vectors, _) = S::as_mut_simd_f32s(hide(row, &seen));
+            let mut most = simd.splat_f32s(f32::MIN);
+            for x in &*vectors {
+                most = simd.max_f32s(most, *x);
+            }
+            let largest = simd.reduce_max_f32s(most);
+            let mut sums = simd.splat_f32s(0.0);
+            for x in vectors {
+                *x = exp(simd, simd.sub_f32s(*x, simd.splat_f32s(largest)));
+                sums = simd.add_f32s(sums, *x);
+            }
+            let sum = simd.reduce_sum_f32s(sums);
+            clear(row, &seen);
+            self.told[query] = Told { log_sum: largest + sum.ln(), share: sum.recip() };
+        }
+    }
+}
+
+/// The whole vectors that hold what is seen of a row, in which what is not seen becomes very small.
+#[inline(always)]
+pub(super) fn hide<'a>(row: &'a mut [f32], seen: &Range<usize>) -> &'a mut [f32] {
+    let Range { start, end } = around(seen);
+    row[start..seen.start].fill(f32::MIN);
+    row[seen.end..end].fill(f32::MIN);
+    &mut row[start..end]
+}
+
+/// What is seen of a row, and what whole vectors have beyond.
+#[inline(always)]
+pub(super) fn around(seen: &Range<usize>) -> Range<usize> {
+    seen.start - seen.start % LANES..seen.end.next_multiple_of(LANES)
+}
+
+/// Makes what is not seen of a row 0.
+#[inline(always)]
+pub(super) fn clear(row: &mut [f32], seen: &Range<usize>) {
+    row[..seen.start].fill(0.0);
+    row[seen.end..].fill(0.0);
+}
