@@ -12,6 +12,7 @@
 //! Knows no tensors: slices in, vectors out. Vectors are `pulp`'s, which chooses the widest that the processor has and
 //! needs no `unsafe` here. Whatever is reduced is reduced in an order that does not depend on the number of threads.
 
+mod adapted;
 mod attention;
 #[cfg(test)]
 mod check;
@@ -24,6 +25,7 @@ mod softmax;
 mod strided;
 mod tile;
 
+pub use adapted::{adapt, adapt_backward};
 pub use attention::{AttentionShape, attention, attention_backward};
 pub use gate::{swiglu, swiglu_backward};
 pub use norm::{Normed, rms_norm, rms_norm_backward};

@@ -8,7 +8,7 @@ use crate::frame::Frame;
 use crate::key_values::KeyValues;
 use crate::linear::Linear;
 use crate::parameter::{Slot, Source};
-use crate::{Config, norm::RmsNorm};
+use crate::{Config, fused, host, norm::RmsNorm};
 
 #[derive(Clone, Debug)]
 pub struct Attention {
@@ -49,20 +49,22 @@ impl Attention {
         let (rows, seq, dim) = (frame.rows, frame.seq, self.head_dim);
         let (q, gate) = self.queries(x.clone(), frame);
         let k = self.k_proj.forward(x.clone()).reshape([rows, seq, self.kv_heads, dim]);
-        let values = self.v_proj.forward(x).reshape([rows, seq, self.kv_heads, dim]).swap_dims(1, 2);
+        let v = self.v_proj.forward(x).reshape([rows, seq, self.kv_heads, dim]);
         let q = frame.rotate(normed(&self.q_norm, q));
-        let keys = frame.rotate(normed(&self.k_norm, k)).swap_dims(1, 2);
-        let (keys, values) = match cache {
+        let k = frame.rotate(normed(&self.k_norm, k));
+        let mixed = match cache {
+            None if host::on_host(&q) => fused::attended([q, k, v], frame),
+            None => self.mix(q, k.swap_dims(1, 2), v.swap_dims(1, 2), frame),
             Some(slot) => {
+                let (keys, values) = (k.swap_dims(1, 2), v.swap_dims(1, 2));
                 let kept = match slot.take() {
                     Some(kept) => kept.extended(keys, values),
                     None => KeyValues::new(keys, values),
                 };
-                slot.insert(kept).seen()
+                let (keys, values) = slot.insert(kept).seen();
+                self.mix(q, keys, values, frame)
             }
-            None => (keys, values),
         };
-        let mixed = self.mix(q, keys, values, frame);
         self.o_proj.forward(match gate {
             Some(gate) => mixed * sigmoid(gate),
             None => mixed,

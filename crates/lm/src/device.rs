@@ -11,7 +11,7 @@ use burn::tensor::Device;
 use crate::LmError;
 
 /// Part of the key of every stage that computes: what may change numbers without a kind's revision changing.
-pub const NUMERICS: &str = "burn 0.22.1";
+pub const NUMERICS: &str = "burn 0.22.1, kernels 2";
 
 /// The classes of backends, compiled in or not.
 pub const CLASSES: [&str; 3] = ["cpu", "wgpu", "cuda"];

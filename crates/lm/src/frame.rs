@@ -1,22 +1,46 @@
 //! What all layers of one forward pass share: where the columns of a batch stand and which of them are padding.
 
+use std::sync::{Arc, OnceLock};
+
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::Config;
 use crate::batch::TokenBatch;
+use crate::{Config, device, fused};
 
-/// Rotary angles and masks of one batch.
+/// Where the queries of one batch stand: their rotary angles, and what they may see.
 pub struct Frame {
     pub rows: usize,
     pub seq: usize,
-    /// `[1 or rows, seq, 1, rotary dimensions]`, scaled as the positions' scaling wants it.
-    cos: Tensor<4>,
-    sin: Tensor<4>,
+    /// The column of a sequence at which the batch begins.
+    start: usize,
+    /// Where each column's document begins; one row for all, or one each.
+    origins: Vec<Vec<usize>>,
+    /// Query heads of a key head.
+    groups: usize,
+    device: Device,
+    pub(crate) angles: Angles,
     /// `[1 or rows, 1, groups × seq, keys]`, 0 where a query may look and very negative where not; `None` when
-    /// every query sees every key.
-    bias: Option<Tensor<4>>,
+    /// every query sees every key. Made when first asked for.
+    bias: OnceLock<Option<Tensor<4>>>,
     /// `[rows × seq, 1]`, 1 at real positions and 0 in left padding; `None` without padding, or where no layer asks.
     real: Option<Tensor<2>>,
+}
+
+/// cos and sin `[1 or rows, seq, rotary dimensions]`, scaled as the positions' scaling wants it.
+pub(crate) enum Angles {
+    /// For operations on the host.
+    Host(Arc<HostAngles>),
+    /// With an axis for heads, `[1 or rows, seq, 1, rotary dimensions]`.
+    Device { cos: Tensor<4>, sin: Tensor<4> },
+}
+
+#[derive(Debug)]
+pub(crate) struct HostAngles {
+    pub cos: Vec<f32>,
+    pub sin: Vec<f32>,
+    pub seq: usize,
+    /// Dimensions that turn.
+    pub turning: usize,
 }
 
 /// Far below any score, and finite so that a row of padding does not become NaN.
@@ -26,40 +50,71 @@ impl Frame {
     /// A frame for `batch`, whose first column stands at position `start` of a sequence with `start` cached columns.
     pub fn new(config: &Config, batch: &TokenBatch, start: usize, device: &Device) -> Frame {
         let origins = batch.origins(start);
-        let (cos, sin) = angles(config, &origins, start, device);
-        let groups = config.num_attention_heads / config.num_key_value_heads;
-        let sees_all = batch.width <= 1 && origins.iter().flatten().all(|&origin| origin == 0);
-        let bias = (!sees_all).then(|| bias(&origins, start, groups, device));
+        let angles = angles(config, &origins, start);
+        let angles = match device::is_cpu(device) {
+            true => Angles::Host(Arc::new(angles)),
+            false => angles.on(origins.len(), device),
+        };
         let begins_padded = config.has_linear_attention() && batch.left_pad.iter().any(|&pad| pad > start);
         let real = begins_padded.then(|| real(&batch.left_pad, start, batch.width, device));
-        Frame { rows: batch.rows, seq: batch.width, cos, sin, bias, real }
+        let groups = config.num_attention_heads / config.num_key_value_heads;
+        let (rows, seq, device, bias) = (batch.rows, batch.width, device.clone(), OnceLock::new());
+        Frame { rows, seq, start, origins, groups, device, angles, bias, real }
     }
 
     /// Rotates the first dimensions of `x` `[rows, seq, heads, head_dim]`, as many as turn (half-split, as Hugging
     /// Face stores the weights).
     pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
-        let ([_, _, _, dim], [_, _, _, turning]) = (x.dims(), self.cos.dims());
+        let (cos, sin) = match &self.angles {
+            Angles::Host(angles) => return fused::rotated(x, angles),
+            Angles::Device { cos, sin } => (cos, sin),
+        };
+        let ([_, _, _, dim], [_, _, _, turning]) = (x.dims(), cos.dims());
+        let turn = |x: Tensor<4>| {
+            let first = x.clone().narrow(3, 0, turning / 2);
+            let second = x.clone().narrow(3, turning / 2, turning / 2);
+            x * cos.clone() + Tensor::cat(vec![second.neg(), first], 3) * sin.clone()
+        };
         if turning == dim {
-            return self.turn(x);
+            return turn(x);
         }
         let still = x.clone().narrow(3, turning, dim - turning);
-        Tensor::cat(vec![self.turn(x.narrow(3, 0, turning)), still], 3)
-    }
-
-    fn turn(&self, x: Tensor<4>) -> Tensor<4> {
-        let [_, _, _, dim] = x.dims();
-        let first = x.clone().narrow(3, 0, dim / 2);
-        let second = x.clone().narrow(3, dim / 2, dim / 2);
-        let turned = Tensor::cat(vec![second.neg(), first], 3);
-        x * self.cos.clone() + turned * self.sin.clone()
+        Tensor::cat(vec![turn(x.narrow(3, 0, turning)), still], 3)
     }
 
     /// Masks scores `[rows, key heads, groups × seq, keys]`.
     pub fn mask(&self, scores: Tensor<4>) -> Tensor<4> {
-        match &self.bias {
+        match self.bias.get_or_init(|| self.bias()) {
             Some(bias) => scores + bias.clone(),
             None => scores,
         }
+    }
+
+    /// The additive mask: no key behind the query, and none before the query's document.
+    fn bias(&self) -> Option<Tensor<4>> {
+        if self.seq <= 1 && self.origins.iter().flatten().all(|&origin| origin == 0) {
+            return None;
+        }
+        let keys = self.start + self.seq;
+        let mut values = Vec::with_capacity(self.origins.len() * self.groups * self.seq * keys);
+        for row in &self.origins {
+            for _ in 0..self.groups {
+                for (query, &origin) in (self.start..).zip(row) {
+                    values.extend((0..keys).map(|key| if key <= query && key >= origin { 0.0 } else { MASKED }));
+                }
+            }
+        }
+        let shape = [self.origins.len(), 1, self.groups * self.seq, keys];
+        Some(Tensor::from_data(TensorData::new(values, shape), &self.device))
+    }
+
+    /// The first column that each query sees, `[rows × seq]`, in a batch without cached columns. Padding sees itself.
+    pub(crate) fn first_seen(&self) -> Vec<u32> {
+        let row = |row: usize| {
+            let origins = &self.origins[if self.origins.len() == 1 { 0 } else { row }];
+            origins.iter().enumerate().map(|(column, &origin)| origin.min(column) as u32)
+        };
+        (0..self.rows).flat_map(row).collect()
     }
 
     /// `x` `[rows × seq, features]` with zeros in left padding, for mixers that carry a state across positions.
@@ -71,40 +126,32 @@ impl Frame {
     }
 }
 
-/// cos and sin of position × frequency, `[origins, width, 1, rotary dimensions]`; position 0 is a document's first token.
-fn angles(config: &Config, origins: &[Vec<usize>], start: usize, device: &Device) -> (Tensor<4>, Tensor<4>) {
-    let dim = config.rope.dim;
+impl HostAngles {
+    fn on(self, origins: usize, device: &Device) -> Angles {
+        let shape = [origins, self.seq, 1, self.turning];
+        let [cos, sin] = [self.cos, self.sin].map(|values| Tensor::from_data(TensorData::new(values, shape), device));
+        Angles::Device { cos, sin }
+    }
+}
+
+/// cos and sin of position × frequency; position 0 is a document's first token.
+fn angles(config: &Config, origins: &[Vec<usize>], start: usize) -> HostAngles {
+    let turning = config.rope.dim;
     let (frequencies, factor) = (config.rope.frequencies(), config.rope.attention_factor());
-    let width = origins.first().map_or(0, Vec::len);
-    let mut cos = Vec::with_capacity(origins.len() * width * dim);
+    let seq = origins.first().map_or(0, Vec::len);
+    let mut cos = Vec::with_capacity(origins.len() * seq * turning);
     let mut sin = Vec::with_capacity(cos.capacity());
     for row in origins {
         for (column, origin) in (start..).zip(row) {
             let position = column.saturating_sub(*origin) as f64;
-            for j in 0..dim {
-                let angle = position * frequencies[j % (dim / 2)];
+            for j in 0..turning {
+                let angle = position * frequencies[j % (turning / 2)];
                 cos.push((angle.cos() * factor) as f32);
                 sin.push((angle.sin() * factor) as f32);
             }
         }
     }
-    let shape = [origins.len(), width, 1, dim];
-    (Tensor::from_data(TensorData::new(cos, shape), device), Tensor::from_data(TensorData::new(sin, shape), device))
-}
-
-/// The additive mask: no key behind the query, and none before the query's document.
-fn bias(origins: &[Vec<usize>], start: usize, groups: usize, device: &Device) -> Tensor<4> {
-    let width = origins.first().map_or(0, Vec::len);
-    let keys = start + width;
-    let mut values = Vec::with_capacity(origins.len() * groups * width * keys);
-    for row in origins {
-        for _ in 0..groups {
-            for (query, &origin) in (start..).zip(row) {
-                values.extend((0..keys).map(|key| if key <= query && key >= origin { 0.0 } else { MASKED }));
-            }
-        }
-    }
-    Tensor::from_data(TensorData::new(values, [origins.len(), 1, groups * width, keys]), device)
+    HostAngles { cos, sin, seq, turning }
 }
 
 fn real(pads: &[usize], start: usize, width: usize, device: &Device) -> Tensor<2> {

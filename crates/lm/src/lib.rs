@@ -20,9 +20,11 @@ mod fixture_families;
 #[cfg(test)]
 mod fixtures;
 mod frame;
+mod fused;
 mod generate;
 mod generator;
 mod gguf;
+mod host;
 mod init;
 mod key_values;
 mod layer;

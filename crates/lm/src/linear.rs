@@ -8,6 +8,7 @@
 use burn::tensor::Tensor;
 
 use crate::weight::Weight;
+use crate::{fused, host};
 
 /// Low-rank update of one linear layer. Shapes: `a` `[r, in]`, `b` `[out, r]`, `magnitude` `[out]`.
 #[derive(Clone, Debug)]
@@ -52,12 +53,26 @@ impl Linear {
         let Some(adapter) = &self.adapter else {
             return self.weight.product(x);
         };
-        let update = x.clone().matmul(adapter.a.clone().transpose()).matmul(adapter.b.clone().transpose());
-        let y = self.weight.product(x) + update.mul_scalar(adapter.scale);
-        match self.magnitude_over_norm() {
-            Some(ratio) => y * ratio.unsqueeze_dim::<2>(0),
-            None => y,
+        match &self.weight {
+            Weight::Plain(weight) if host::on_host(&x) => self.adapted_on_host(x, weight, adapter),
+            weight => {
+                let update = x.clone().matmul(adapter.a.clone().transpose()).matmul(adapter.b.clone().transpose());
+                let y = weight.product(x) + update.mul_scalar(adapter.scale);
+                match self.magnitude_over_norm() {
+                    Some(ratio) => y * ratio.unsqueeze_dim::<2>(0),
+                    None => y,
+                }
+            }
         }
+    }
+
+    fn adapted_on_host(&self, x: Tensor<2>, weight: &Tensor<2>, adapter: &Adapter) -> Tensor<2> {
+        let ones = || Tensor::ones([weight.dims()[0]], &weight.device().inner());
+        let (magnitude, norm) = match &adapter.magnitude {
+            Some(magnitude) => (magnitude.clone(), adapter.norm.clone().unwrap_or_else(|| self.row_norm(adapter))),
+            None => (ones(), ones()),
+        };
+        fused::adapted([x, weight.clone(), adapter.a.clone(), adapter.b.clone()], (magnitude, norm), adapter.scale)
     }
 
     /// `m/n` `[out]` for DoRA.

@@ -1,9 +1,9 @@
 use burn::tensor::Tensor;
 use burn::tensor::activation::silu;
 
-use crate::Config;
 use crate::linear::Linear;
 use crate::parameter::Source;
+use crate::{Config, fused, host};
 
 /// SwiGLU (arXiv:2002.05202): `down(silu(gate(x)) ⊙ up(x))`.
 #[derive(Clone, Debug)]
@@ -25,7 +25,11 @@ impl Mlp {
 
     /// `x` `[rows, hidden]` to the same shape.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        self.down_proj.forward(silu(self.gate_proj.forward(x.clone())) * self.up_proj.forward(x))
+        let (gate, up) = (self.gate_proj.forward(x.clone()), self.up_proj.forward(x));
+        self.down_proj.forward(match host::on_host(&gate) {
+            true => fused::gated(gate, up),
+            false => silu(gate) * up,
+        })
     }
 
     pub(crate) fn projections_mut(&mut self) -> [(&'static str, &mut Linear); 3] {

@@ -30,12 +30,8 @@ impl SamplingParams {
     pub fn probabilities(&self, logits: &[f32], prefix: &[u32]) -> Vec<f32> {
         let mut scores: Vec<f32> = logits.to_vec();
         self.penalise(&mut scores, prefix);
-        if self.temperature > 0.0 && self.temperature != 1.0 {
-            let temperature = self.temperature as f32;
-            scores.iter_mut().for_each(|score| *score /= temperature);
-        }
-        let truncating = self.top_k > 0 || self.top_p < 1.0 || self.min_p > 0.0;
-        if truncating {
+        self.cool(&mut scores);
+        if self.truncates() {
             self.truncate(&mut scores);
         }
         softmax(&mut scores);
@@ -45,19 +41,32 @@ impl SamplingParams {
     /// A token for a uniform number in `[0, 1)`, with its log-probability under the temperature alone (what a
     /// trainer computes).
     pub fn sample(&self, logits: &[f32], prefix: &[u32], uniform: f64) -> (u32, f32) {
-        let token = if self.temperature == 0.0 {
-            argmax(logits)
-        } else {
-            inverse(&self.probabilities(logits, prefix), uniform)
+        let mut scores = logits.to_vec();
+        self.cool(&mut scores);
+        let scored = scores.clone();
+        let log_sum = gazal_kernels::softmax(&mut scores, logits.len())[0].log_sum;
+        let token = match self.temperature == 0.0 {
+            true => argmax(logits),
+            false if self.warps() => inverse(&self.probabilities(logits, prefix), uniform),
+            false => inverse(&scores, uniform),
         };
-        (token as u32, self.log_prob(logits, token))
+        (token as u32, scored[token] - log_sum)
     }
 
-    fn log_prob(&self, logits: &[f32], token: usize) -> f32 {
-        let temperature = if self.temperature == 0.0 { 1.0 } else { self.temperature };
-        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f64 = logits.iter().map(|&logit| (f64::from(logit - max) / temperature).exp()).sum();
-        (f64::from(logits[token] - max) / temperature - sum.ln()) as f32
+    /// Whether probabilities are others than those under the temperature alone.
+    fn warps(&self) -> bool {
+        self.truncates() || self.repetition_penalty != 1.0
+    }
+
+    fn truncates(&self) -> bool {
+        self.top_k > 0 || self.top_p < 1.0 || self.min_p > 0.0
+    }
+
+    fn cool(&self, scores: &mut [f32]) {
+        if self.temperature > 0.0 && self.temperature != 1.0 {
+            let temperature = self.temperature as f32;
+            scores.iter_mut().for_each(|score| *score /= temperature);
+        }
     }
 
     /// Divides a positive, multiplies a negative score of every id that has occurred.
@@ -152,18 +161,13 @@ pub fn argmax(values: &[f32]) -> usize {
     best
 }
 
-/// The index at which the cumulative sum passes `uniform`.
+/// The index at which the cumulative sum passes `uniform` of the whole.
 fn inverse(probabilities: &[f32], uniform: f64) -> usize {
+    let wanted = uniform * probabilities.iter().copied().map(f64::from).sum::<f64>();
     let mut sum = 0.0;
-    let mut last = 0;
-    for (index, &probability) in probabilities.iter().enumerate() {
-        if probability > 0.0 {
-            last = index;
-            sum += f64::from(probability);
-            if uniform < sum {
-                return index;
-            }
-        }
-    }
-    last
+    let passes = |probability: &f32| {
+        sum += f64::from(*probability);
+        wanted < sum
+    };
+    probabilities.iter().position(passes).unwrap_or(0)
 }

@@ -61,7 +61,7 @@ impl Decoder {
     /// that they are to predict. Neither has a graph, whether or not the model is tracked.
     pub fn distributions(&self, hidden: Tensor<2>, ids: &[u32], temperature: f64) -> (Tensor<2>, Scores) {
         let logits = match self.head() {
-            Weight::Plain(head) => without_graph(hidden).matmul(without_graph(head.clone()).transpose()),
+            Weight::Plain(head) => hidden.inner().matmul(head.clone().inner().transpose()),
             packed @ Weight::Packed(_) => packed.product(hidden),
         };
         let logits = if temperature == 1.0 { logits } else { logits.div_scalar(temperature) };
@@ -70,10 +70,6 @@ impl Decoder {
             false => on_device(logits, ids),
         }
     }
-}
-
-fn without_graph(tensor: Tensor<2>) -> Tensor<2> {
-    if tensor.is_autodiff() { tensor.inner() } else { tensor }
 }
 
 /// In the logits' own memory.
