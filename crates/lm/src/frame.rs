@@ -31,7 +31,7 @@ pub(crate) enum Angles {
     /// For operations on the host.
     Host(Arc<HostAngles>),
     /// With an axis for heads, `[1 or rows, seq, 1, rotary dimensions]`.
-    Device { cos: Tensor<4>, sin: Tensor<4> },
+    Device(Box<[Tensor<4>; 2]>),
 }
 
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Frame {
     pub fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
         let (cos, sin) = match &self.angles {
             Angles::Host(angles) => return fused::rotated(x, angles),
-            Angles::Device { cos, sin } => (cos, sin),
+            Angles::Device(both) => (&both[0], &both[1]),
         };
         let ([_, _, _, dim], [_, _, _, turning]) = (x.dims(), cos.dims());
         let turn = |x: Tensor<4>| {
@@ -129,8 +129,8 @@ impl Frame {
 impl HostAngles {
     fn on(self, origins: usize, device: &Device) -> Angles {
         let shape = [origins, self.seq, 1, self.turning];
-        let [cos, sin] = [self.cos, self.sin].map(|values| Tensor::from_data(TensorData::new(values, shape), device));
-        Angles::Device { cos, sin }
+        let on_device = |values| Tensor::from_data(TensorData::new(values, shape), device);
+        Angles::Device(Box::new([self.cos, self.sin].map(on_device)))
     }
 }
 

@@ -38,6 +38,11 @@ pub(crate) fn gated(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
     binary((gate, up), Gate)
 }
 
+/// `xWᵀ`.
+pub(crate) fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    binary((x, weight), Linear)
+}
+
 /// `(m/n) ⊙ (xWᵀ + s·(xAᵀ)Bᵀ)`, with `m` and `n` of each output.
 pub(crate) fn adapted(
     [x, weight, a, b]: [Tensor<2>; 4],
@@ -128,6 +133,23 @@ impl HostOp for Gate {
         let [gate, up] = [values(&pass.inputs[0]), values(&pass.inputs[1])];
         let toward = gazal_kernels::swiglu_backward(gate, up, values(pass.gradient));
         toward.into_iter().map(|toward| Some(tensor(toward, pass.output.layout().shape().clone()))).collect()
+    }
+}
+
+/// The weight's gradient in the weight's own layout, where autodiff would give that of its transpose.
+#[derive(Debug)]
+struct Linear;
+
+impl HostOp for Linear {
+    fn forward(&self, inputs: &[FlexTensor]) -> (FlexTensor, Vec<FlexTensor>) {
+        (product(&inputs[0], &inputs[1].transpose(0, 1)), Vec::new())
+    }
+
+    fn backward(&self, pass: &Pass) -> Vec<Option<FlexTensor>> {
+        let [x, weight] = [&pass.inputs[0], &pass.inputs[1]];
+        let toward_x = pass.wanted[0].then(|| product(pass.gradient, weight));
+        let toward_weight = pass.wanted[1].then(|| product(&pass.gradient.transpose(0, 1), x));
+        vec![toward_x, toward_weight]
     }
 }
 

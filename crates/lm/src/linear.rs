@@ -50,12 +50,11 @@ impl Linear {
     }
 
     fn product(&self, x: Tensor<2>) -> Tensor<2> {
-        let Some(adapter) = &self.adapter else {
-            return self.weight.product(x);
-        };
-        match &self.weight {
-            Weight::Plain(weight) if host::on_host(&x) => self.adapted_on_host(x, weight, adapter),
-            weight => {
+        match (&self.weight, &self.adapter) {
+            (Weight::Plain(weight), Some(adapter)) if host::on_host(&x) => self.adapted_on_host(x, weight, adapter),
+            (Weight::Plain(weight), None) if host::on_host(&x) => fused::linear(x, weight.clone()),
+            (weight, None) => weight.product(x),
+            (weight, Some(adapter)) => {
                 let update = x.clone().matmul(adapter.a.clone().transpose()).matmul(adapter.b.clone().transpose());
                 let y = weight.product(x) + update.mul_scalar(adapter.scale);
                 match self.magnitude_over_norm() {
