@@ -100,6 +100,23 @@ fn a_program_runs_in_the_folder_that_is_named() {
 }
 
 #[test]
+fn a_program_reads_more_inputs_than_a_variable_holds() {
+    let inputs = vec!["'note'"; 3000].join(", ");
+    let space = TestSpace::with(&format!(
+        "[stages.note]\nkind = 'source'\nparams = {{ path = 'note.txt', type = 'files' }}\n\
+         [stages.all]\nkind = 'exec'\ninputs = {{ many = [{inputs}], few = ['note', 'note'] }}\noutputs = {{ out = 'files' }}\n\
+         params = {{ command = ['sh', 'all.sh'], sources = ['all.sh'] }}\n"
+    ));
+    space.write("note.txt", "here\n");
+    let script = "test -z \"$GAZAL_INPUT_many\" || exit 1\ntest -n \"$GAZAL_INPUT_few\" || exit 1\n\
+        while read -r folder; do cat \"$folder/note.txt\"; done < \"$GAZAL_INPUTS_many\" > \"$GAZAL_OUTPUT_out/all\"\n";
+    space.write("all.sh", script);
+    space.expect(0, "run pipeline.toml");
+    space.expect(0, "get pipeline.toml all out");
+    assert_eq!(space.read("out/all"), "here\n".repeat(3000));
+}
+
+#[test]
 fn matrix_points_share_workers() {
     let space = TestSpace::with(
         "[stages.cell]\nkind = \"exec\"\nmatrix = { x = [1,2,3,4,5,6,7,8,9,10,11,12] }\noutputs = { out = \"files\" }\n\

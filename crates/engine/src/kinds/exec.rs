@@ -42,6 +42,8 @@ pub struct ExecParams {
 /// Kept from the runner's environment.
 const ENVIRONMENT: [&str; 10] =
     ["PATH", "HOME", "USER", "SHELL", "TMPDIR", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR"];
+/// The longest variable: Linux starts no program with one of 128 KiB.
+const LONGEST: usize = 1 << 16;
 /// Between asking a program to end and ending it.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long a service may take until it listens: it may load a model first.
@@ -51,7 +53,7 @@ impl Kind for Exec {
     type Params = ExecParams;
     const NAME: &'static str = "exec";
     const REVISION: u32 = 1;
-    const DOC: &'static str = "any program: $GAZAL_INPUT_<port>, $GAZAL_OUTPUT_<name>";
+    const DOC: &'static str = "any program: $GAZAL_INPUT_<port>, $GAZAL_OUTPUT_<name>; of many inputs the file $GAZAL_INPUTS_<port> names each";
     const TRAITS: Traits = Traits { network: true, programs: true, serves: true, paths: &["sources"], ..Traits::PLAIN };
 
     fn inputs(&self, _: &ExecParams, declared: &Declared) -> Vec<InPort> {
@@ -73,7 +75,7 @@ impl Kind for Exec {
     }
 
     fn run(&self, params: ExecParams, context: &mut Context) -> Result<(), StageError> {
-        let child = start(&params, command(&params, context))?;
+        let child = start(&params, command(&params, context)?)?;
         let status = supervise(child, context)?;
         if status.success() {
             return Ok(());
@@ -83,7 +85,7 @@ impl Kind for Exec {
 
     fn serve(&self, params: ExecParams, context: &mut Context) -> Result<Box<dyn Server>, StageError> {
         let port = free_port().map_err(|error| StageError::failed(format!("no port is free: {error}")))?;
-        let mut command = command(&params, context);
+        let mut command = command(&params, context)?;
         command.env("GAZAL_PORT", port.to_string());
         let mut server = Serving { child: start(&params, command)?, url: format!("http://127.0.0.1:{port}") };
         server.wait(port, &params, context)?;
@@ -147,7 +149,7 @@ impl Drop for Serving {
     }
 }
 
-fn command(params: &ExecParams, context: &Context) -> Command {
+fn command(params: &ExecParams, context: &Context) -> Result<Command, StageError> {
     let mut command = Command::new(&params.command[0]);
     command.args(&params.command[1..]).stdin(Stdio::null()).stdout(std::io::stderr()).env_clear();
     if let Some(folder) = &params.cwd {
@@ -159,7 +161,13 @@ fn command(params: &ExecParams, context: &Context) -> Command {
         }
     }
     for (port, folders) in &context.folders.inputs {
-        command.env(variable("GAZAL_INPUT_", port), join(folders));
+        let joined = join(folders);
+        if folders.len() > 1 {
+            command.env(variable("GAZAL_INPUTS_", port), listed(context.wip(), port, folders)?);
+        }
+        if joined.len() <= LONGEST {
+            command.env(variable("GAZAL_INPUT_", port), joined);
+        }
     }
     if let Some(url) = &context.service {
         command.env("GAZAL_SERVICE_URL", url);
@@ -167,7 +175,15 @@ fn command(params: &ExecParams, context: &Context) -> Command {
     for (name, folder) in &context.folders.outputs {
         command.env(variable("GAZAL_OUTPUT_", name), folder);
     }
-    command
+    Ok(command)
+}
+
+/// A file that names several folders, one a line.
+fn listed(wip: &Path, port: &str, folders: &[PathBuf]) -> Result<PathBuf, StageError> {
+    let path = wip.join(format!("{}.inputs", variable("", port)));
+    let lines: String = folders.iter().map(|folder| format!("{}\n", folder.display())).collect();
+    std::fs::write(&path, lines).map_err(StageError::io(&path))?;
+    Ok(path)
 }
 
 /// A shell can only spell letters, digits and underscores.
