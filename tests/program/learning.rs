@@ -167,6 +167,40 @@ fn killed_and_resumed(stage: &str, settings: &str) {
     assert!(resumed == value_outputs(&space, &words, stage, "undisturbed"), "{stage} came out otherwise");
 }
 
+/// I23: what a model answers, and how likely it finds the options, does not depend on the rows beside a question.
+#[test]
+fn i23_the_batch_size_of_an_evaluation_changes_nothing() {
+    let space = shipped();
+    let samples = |size: usize| -> Vec<Value> {
+        let words = format!("{SMOKE} --set stages.eval.params.batch_size={size}");
+        space.expect(0, &format!("run pipeline.toml eval@model=sft {words}"));
+        space.expect(0, &format!("get pipeline.toml eval@model=sft samples {words}"));
+        let rows = space.read("samples/samples.jsonl");
+        fs::remove_dir_all(space.path("samples")).unwrap();
+        rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect()
+    };
+    let (alone, together) = (samples(1), samples(24));
+    assert!(alone.len() == together.len() && alone.len() > 20, "{}", alone.len());
+    for (alone, together) in alone.iter().zip(&together) {
+        assert!(near(alone, together), "{alone}\n{together}");
+    }
+}
+
+/// Equal, but for numbers that rounding makes differ.
+fn near(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => {
+            let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
+            (a - b).abs() <= 1e-4 * a.abs().max(1.0)
+        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| near(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| near(a, b)))
+        }
+        _ => a == b,
+    }
+}
+
 #[test]
 fn sft_killed_and_resumed_gives_the_same_bytes() {
     killed_and_resumed(

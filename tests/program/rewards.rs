@@ -116,6 +116,19 @@ fn a_judge_is_asked_once_and_then_remembered() {
     assert!(!said_anywhere(&space.path(""), SECRET), "the key is on the disk");
 }
 
+/// I24: however many are asked at a time.
+#[test]
+fn i24_verdicts_do_not_depend_on_how_many_are_asked_at_once() {
+    let histories = [1, 8].map(|concurrency| {
+        let server = ChatServer::new(|body, _| verdict(body));
+        let space = shipped(&judged(&server.url, &format!(", max_concurrency = {concurrency}")));
+        run(&space, 0, "");
+        assert!(server.calls() > 8, "too few to be asked at once");
+        state_of(&space, "")
+    });
+    assert_eq!(histories[0], histories[1]);
+}
+
 #[test]
 fn a_killed_stage_does_not_pay_twice() {
     let stuck = Arc::new(AtomicBool::new(true));

@@ -131,3 +131,30 @@ impl Linear {
 fn row_sum(tensor: Tensor<2>) -> Tensor<1> {
     tensor.sum_dim(1).squeeze_dim::<1>(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+    use crate::weights::to_host;
+
+    /// I5: DoRA's norm by the factored identity is that of the whole weight.
+    #[test]
+    fn i5_the_factored_norm_is_the_direct_one() {
+        let numbers = |shape: [usize; 2], by: usize| {
+            let values: Vec<f32> = (0..shape[0] * shape[1]).map(|at| ((at * by) % 83) as f32 / 41.0 - 1.0).collect();
+            Tensor::<2>::from_data(TensorData::new(values, shape), &Device::flex())
+        };
+        let (weight, a, b, scale) = (numbers([7, 5], 31), numbers([3, 5], 17), numbers([7, 3], 13), 0.7);
+        let direct = row_sum((weight.clone() + b.clone().matmul(a.clone()).mul_scalar(scale)).powi_scalar(2)).sqrt();
+        let magnitude = Some(Tensor::ones([7], &Device::flex()));
+        let adapter = Some(Adapter::new(a, b, magnitude, scale));
+        let mut linear = Linear { weight: Weight::Plain(weight), bias: None, adapter };
+        linear.refresh_norm();
+        let factored = linear.adapter.and_then(|adapter| adapter.norm).map(to_host).unwrap_or_default();
+        let direct = to_host(direct);
+        assert_eq!(factored.len(), 7);
+        assert!(factored.iter().zip(&direct).all(|(a, b)| (a - b).abs() < 1e-5 * b), "{factored:?} {direct:?}");
+    }
+}

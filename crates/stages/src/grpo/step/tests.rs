@@ -110,6 +110,23 @@ fn nothing_is_left_out_where_it_matters() {
     }
 }
 
+/// I22: what is trained are the ids that were sampled, after the prompt that they were sampled after, and not what their
+/// text would be encoded as.
+#[test]
+fn i22_the_ids_that_were_sampled_are_trained() {
+    let params = params(json!({}));
+    let rollout = rollout(&params, &decoder(), &SPREAD);
+    let parts = Batch::new(&params, &rollout, Models { policy: &decoder(), reference: None, pad: 0 }).parts;
+    let trained = parts.iter().flat_map(|part| part.labels.ids.iter().copied());
+    assert!(trained.eq(rollout.completions.iter().flat_map(|completion| completion.ids.iter().copied())));
+    for (part, row) in parts.iter().zip((0..).step_by(params.per_device_train_batch_size)) {
+        for (read, row) in part.labels.batch.ids.chunks(part.labels.batch.width).zip(row..) {
+            let whole = [rollout.prompts[row / 2].as_slice(), &rollout.completions[row].ids].concat();
+            assert!(read.starts_with(&whole) && read[whole.len()..].iter().all(|id| *id == 0));
+        }
+    }
+}
+
 /// I10 and I16: on the first update the trainer's log-probs are the sampler's, every ratio is 1, and the loss is that
 /// of REINFORCE: minus the mean advantage.
 #[test]
