@@ -241,8 +241,12 @@ fn a_rollback_lowers_the_rate_and_is_the_same_after_a_kill() {
     run(&space, 0, &format!("{long} --store undisturbed"));
     let history = |store: &str| state_of(&space, &format!("{long} --store {store}"));
     let whole = history("undisturbed");
-    let alarms: Vec<&Value> =
-        whole["sentinels"].as_array().unwrap().iter().filter(|alarm| !alarm["back_to"].is_null()).collect();
+    let alarms: Vec<&Value> = whole["stateful_callbacks"]["sentinels"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|alarm| !alarm["back_to"].is_null())
+        .collect();
     assert_eq!((alarms.len(), &alarms[0]["sentinel"]), (1, &"kl".into()), "{alarms:?}");
     let (fired, back) = (alarms[0]["step"].as_u64().unwrap(), alarms[0]["back_to"].as_u64().unwrap());
     assert!(back % 4 == 0 && back + 2 <= fired, "{alarms:?}");

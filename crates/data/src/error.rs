@@ -11,6 +11,9 @@ pub enum DataError {
     /// A Parquet file that cannot be read, or not any further.
     #[error("{}: this Parquet file cannot be read: {message}", path.display())]
     Parquet { path: PathBuf, message: String },
+    /// Columns that cannot be a Parquet file.
+    #[error("{}: this Parquet file cannot be written: {message}", path.display())]
+    Unwritten { path: PathBuf, message: String },
 }
 
 impl DataError {

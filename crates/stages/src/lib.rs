@@ -7,6 +7,7 @@ mod eval;
 mod examples;
 mod fetch;
 mod grpo;
+mod history;
 mod import;
 mod merge;
 mod optimization;

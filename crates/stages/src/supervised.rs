@@ -13,6 +13,8 @@ use gazal_train::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::history::History;
+
 /// What the loop needs of a stage's parameters; fields as TRL names them.
 pub struct Settings {
     pub trainable: Trainable,
@@ -60,7 +62,7 @@ impl Settings {
     }
 }
 
-/// An entry of `trainer_state.json`'s `log_history`.
+/// An entry of the log, see [`History`].
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Entry {
     pub step: u64,
@@ -277,26 +279,23 @@ fn non_finite(wip: &Path, step: u64, loss: f64, norm: f64, rows: &[usize]) -> St
     ))
 }
 
-/// Writes `trainer_state.json` as transformers does, without times.
-pub fn write_history(folder: &Path, progress: &Progress, settings: &Settings, rows: usize) -> Result<(), StageError> {
+/// The record of a training on so many rows.
+///
+/// # Errors
+/// Entries that are no JSON objects, of which there are none.
+pub fn history(progress: &Progress, settings: &Settings, rows: usize) -> Result<History, StageError> {
+    let log_history = serde_json::from_value(json!(progress.log_history)).map_err(StageError::failed)?;
     let steps = progress.log_history.last().map_or(0, |entry| entry.step);
-    let state = json!({
-        "best_global_step": progress.best.map(|(_, step)| step),
-        "best_metric": progress.best.map(|(loss, _)| loss),
-        "epoch": settings.epochs(steps, rows),
-        "eval_steps": settings.eval_steps,
-        "global_step": steps,
-        "is_hyper_param_search": false,
-        "is_local_process_zero": true,
-        "is_world_process_zero": true,
-        "log_history": progress.log_history,
-        "logging_steps": 1,
-        "max_steps": settings.schedule.total_steps,
-        "num_input_tokens_seen": progress.num_input_tokens_seen,
-        "train_batch_size": settings.per_device_train_batch_size,
-    });
-    let path = folder.join("trainer_state.json");
-    std::fs::write(&path, format!("{state:#}\n")).map_err(StageError::io(&path))
+    Ok(History {
+        log_history,
+        max_steps: settings.schedule.total_steps,
+        train_batch_size: settings.per_device_train_batch_size,
+        epoch: settings.epochs(steps, rows),
+        num_input_tokens_seen: progress.num_input_tokens_seen,
+        eval_steps: settings.eval_steps,
+        best: progress.best,
+        ..History::default()
+    })
 }
 
 /// The checks that both stages' parameters need, by field.

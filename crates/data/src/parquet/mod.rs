@@ -1,4 +1,6 @@
-//! Parquet as rows: what JSON Lines would say, one row group after the other and no more of it in memory than a page of
+//! Parquet as rows, and columns as Parquet ([`write`]).
+//!
+//! What is read is what JSON Lines would say, one row group after the other and no more of it in memory than a page of
 //! each column.
 //!
 //! A row is an object with every column of the file, in the file's order; this is what its content is, so a Parquet file
@@ -26,6 +28,7 @@
 mod cell;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::any::Any;
 use std::fs::File;
@@ -38,6 +41,7 @@ use parquet::record::reader::RowIter;
 use parquet::schema::types::TypePtr;
 
 use crate::{DataError, Row};
+pub use writer::{Column, write};
 
 /// The rows of one file, in order; ends after the first error.
 pub struct Reader {

@@ -9,6 +9,7 @@
 //! step.
 
 mod answers;
+mod completions;
 mod filter;
 mod judge;
 mod params;
@@ -27,10 +28,12 @@ use gazal_train::{Checkpoint, Optimizer, Snapshot, latest_checkpoint, save_check
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::history::{Entry, History};
 use crate::rows::{Question, read_split};
 use crate::supervised::rows_of_step;
 use crate::{defaults, device};
 
+use completions::CompletionLog;
 use filter::Generation;
 pub use params::Params;
 use rollback::{Alarm, Next, Watcher};
@@ -41,11 +44,31 @@ pub struct Grpo;
 /// What a resume needs beside tensors, and what the history is made of.
 #[derive(Default, Serialize, Deserialize)]
 struct Progress {
-    log_history: Vec<Map<String, Value>>,
+    log_history: Vec<Entry>,
     /// Batches of prompts drawn.
     draws: u64,
     /// What sentinels have said.
     alarms: Vec<Alarm>,
+}
+
+impl Progress {
+    /// The record of a training at its end.
+    fn history(self, params: &Params) -> History {
+        let mut stateful_callbacks = Map::new();
+        if !self.alarms.is_empty() {
+            stateful_callbacks.insert("sentinels".into(), json!(self.alarms));
+        }
+        let epoch = self.log_history.last().and_then(|entry| entry.get("epoch")).and_then(Value::as_f64);
+        History {
+            max_steps: params.max_steps,
+            train_batch_size: params.per_device_train_batch_size,
+            epoch: epoch.unwrap_or_default(),
+            num_input_tokens_seen: tokens_so_far(&self.log_history),
+            stateful_callbacks,
+            log_history: self.log_history,
+            ..History::default()
+        }
+    }
 }
 
 /// All that moves while the stage trains.
@@ -88,7 +111,8 @@ impl Kind for Grpo {
     const NAME: &'static str = "grpo";
     // 2: what completions answer and how many rewards are missing are in the history; the policy is sampled packed.
     // 3: the gradient of the loss is written out, which rounds otherwise.
-    const REVISION: u32 = 3;
+    // 4: the history has TensorBoard's events, epochs, and all that transformers' `TrainerState` has.
+    const REVISION: u32 = 4;
     const DOC: &'static str = "Group relative policy optimisation of an adapter with checkable or asked rewards.";
     const TRAITS: Traits = Traits {
         network: true,
@@ -110,7 +134,11 @@ impl Kind for Grpo {
     fn outputs(&self, _: &Params, _: &Declared) -> Vec<OutPort> {
         vec![
             OutPort::value("adapter", PortType::Adapter, "the trained policy, a PEFT folder"),
-            OutPort::value("history", PortType::Files, "`trainer_state.json` with TRL's metrics"),
+            OutPort::value(
+                "history",
+                PortType::Files,
+                "`trainer_state.json` with TRL's metrics, TensorBoard's events, `completions/*.parquet` if they are logged",
+            ),
         ]
     }
 
@@ -148,6 +176,7 @@ impl Kind for Grpo {
         }
         let order = Stream::new(context.seed, "prompt order");
         let sampling = Stream::new(context.seed, "sampling");
+        let log = params.log_completions.then(|| CompletionLog::open(context.wip())).transpose()?;
         let mut watcher = Watcher::new(&params, context, std::mem::take(&mut training.progress.alarms));
         // Several updates may share one generation; a checkpoint is only taken after the last of them.
         while training.done < params.max_steps {
@@ -163,7 +192,17 @@ impl Kind for Grpo {
                 Ok((rows, rollout))
             })?;
             training.progress.draws += generation.draws;
-            train_on(&params, context, &mut training, (&generation, watcher.rate_factor(), tokenizer.pad))?;
+            if let Some(log) = &log {
+                log.add(training.done + 1, &params, &generation.rollout, &tokenizer)?;
+            }
+            let drawn = training.progress.draws as f64 * params.prompts_per_generation() as f64;
+            let from = Drawn {
+                generation: &generation,
+                epoch: drawn / questions.len() as f64,
+                rate_factor: watcher.rate_factor(),
+                pad: tokenizer.pad,
+            };
+            train_on(&params, context, &mut training, &from)?;
             let back = match watcher.look(&training.progress.log_history, context)? {
                 Next::Go => false,
                 Next::Back(to) => {
@@ -185,23 +224,28 @@ impl Kind for Grpo {
             }
         }
         save_adapter(&training.policy, &adapter, context.output("adapter")?).map_err(StageError::failed)?;
-        let path = context.output("history")?.join("trainer_state.json");
-        let history = &training.progress.log_history;
-        let mut state = json!({ "global_step": training.done, "max_steps": params.max_steps, "log_history": history });
-        if !watcher.alarms.is_empty() {
-            state["sentinels"] = json!(watcher.alarms);
+        training.progress.alarms = watcher.alarms;
+        let history = context.output("history")?;
+        if let Some(log) = log {
+            log.publish(history)?;
         }
-        std::fs::write(&path, format!("{state:#}\n")).map_err(StageError::io(&path))
+        training.progress.history(&params).write(history)
     }
 }
 
+/// What the updates of a generation are made of.
+struct Drawn<'a> {
+    generation: &'a Generation,
+    /// How often all prompts have been drawn.
+    epoch: f64,
+    /// What the schedule's learning rate is multiplied by.
+    rate_factor: f64,
+    pad: u32,
+}
+
 /// All updates on a generation.
-fn train_on(
-    params: &Params,
-    context: &mut Context,
-    training: &mut Training,
-    (generation, rate_factor, pad): (&Generation, f64, u32),
-) -> Result<(), StageError> {
+fn train_on(params: &Params, context: &mut Context, training: &mut Training, drawn: &Drawn) -> Result<(), StageError> {
+    let &Drawn { generation, epoch, rate_factor, pad } = drawn;
     let schedule = params.optimization().schedule(params.max_steps);
     let models = step::Models { policy: &training.policy, reference: training.reference.as_ref(), pad };
     let mut batch = step::Batch::new(params, &generation.rollout, models);
@@ -213,7 +257,8 @@ fn train_on(
         reference::follow(params, training.reference.as_mut(), &training.policy, training.done);
         entry.insert("step".into(), json!(training.done));
         let new = if index == 0 { batch.all_tokens } else { 0 };
-        entry.insert("num_tokens".into(), json!(tokens_so_far(&training.progress.log_history) + new));
+        entry.insert("num_tokens".into(), json!(tokens_so_far(&training.progress.log_history) + new as u64));
+        entry.insert("epoch".into(), json!(epoch));
         entry.extend(generation.metrics(params));
         show(context, params, &entry, training.done);
         training.progress.log_history.push(entry);
@@ -222,12 +267,12 @@ fn train_on(
 }
 
 /// Tokens of all completed steps.
-fn tokens_so_far(history: &[Map<String, Value>]) -> usize {
+fn tokens_so_far(history: &[Entry]) -> u64 {
     let last = history.last().and_then(|entry| entry.get("num_tokens")).and_then(Value::as_u64);
-    last.unwrap_or(0) as usize
+    last.unwrap_or(0)
 }
 
-fn show(context: &mut Context, params: &Params, entry: &Map<String, Value>, done: u64) {
+fn show(context: &mut Context, params: &Params, entry: &Entry, done: u64) {
     let number = |name: &str| entry.get(name).and_then(Value::as_f64).unwrap_or(f64::NAN);
     if done == params.max_steps || done.is_multiple_of(params.logging_steps) {
         let metrics = [

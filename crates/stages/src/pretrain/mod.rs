@@ -82,7 +82,8 @@ impl Kind for Pretrain {
     type Params = Params;
     const NAME: &'static str = "pretrain";
     // 4: the history has entropies, token accuracies, tokens and epochs.
-    const REVISION: u32 = 4;
+    // 5: the history has TensorBoard's events.
+    const REVISION: u32 = 5;
     const DOC: &'static str = "Trains a small Qwen3-architecture decoder from scratch.";
     const TRAITS: Traits = defaults::LEARNING;
 
@@ -96,7 +97,7 @@ impl Kind for Pretrain {
     fn outputs(&self, _: &Params, _: &Declared) -> Vec<OutPort> {
         vec![
             OutPort::value("model", PortType::Model, "the trained decoder with its tokenizer"),
-            OutPort::value("history", PortType::Files, "`trainer_state.json`"),
+            OutPort::value("history", PortType::Files, "`trainer_state.json` and TensorBoard's events"),
         ]
     }
 
@@ -144,7 +145,7 @@ impl Kind for Pretrain {
         let folder = context.output("model")?;
         decoder.save(folder).map_err(StageError::failed)?;
         tokenizer.save(folder).map_err(StageError::failed)?;
-        supervised::write_history(context.output("history")?, &progress, &settings, blocks.len())
+        supervised::history(&progress, &settings, blocks.len())?.write(context.output("history")?)
     }
 }
 

@@ -135,7 +135,8 @@ impl Kind for Sft {
     type Params = Params;
     const NAME: &'static str = "sft";
     // 3: the history has entropies, token accuracies, tokens and epochs.
-    const REVISION: u32 = 3;
+    // 4: the history has TensorBoard's events.
+    const REVISION: u32 = 4;
     const DOC: &'static str = "Supervised fine-tuning with LoRA, rsLoRA and DoRA adapters.";
     const TRAITS: Traits = defaults::LEARNING;
 
@@ -153,7 +154,7 @@ impl Kind for Sft {
     fn outputs(&self, _: &Params, _: &Declared) -> Vec<OutPort> {
         vec![
             OutPort::value("adapter", PortType::Adapter, "a PEFT folder"),
-            OutPort::value("history", PortType::Files, "`trainer_state.json`"),
+            OutPort::value("history", PortType::Files, "`trainer_state.json` and TensorBoard's events"),
         ]
     }
 
@@ -209,7 +210,7 @@ impl Kind for Sft {
         let progress = supervised::fit(context, &mut decoder, &train, &validation, &settings)?;
 
         save_adapter(&decoder, &adapter, context.output("adapter")?).map_err(StageError::failed)?;
-        supervised::write_history(context.output("history")?, &progress, &settings, train.len())
+        supervised::history(&progress, &settings, train.len())?.write(context.output("history")?)
     }
 }
 

@@ -156,6 +156,9 @@ pub struct Params {
     /// How sentinels roll back.
     #[serde(default)]
     pub rollback: Rollback,
+    /// Whether the completions of every generation are kept in the history, with rewards and advantages.
+    #[serde(default)]
+    pub log_completions: bool,
     #[serde(default = "defaults::once")]
     pub logging_steps: u64,
     #[serde(default = "defaults::save_steps")]

@@ -4,7 +4,7 @@ use gazal_stage_api::Problem;
 use gazal_train::{ImportanceSampling, LossType};
 
 use super::{Params, Reference};
-use crate::grpo::rewards;
+use crate::grpo::{completions, rewards};
 use crate::supervised::check_positive;
 
 impl Params {
@@ -133,6 +133,12 @@ impl Params {
         }
         if !self.reward_weights.is_empty() && self.reward_weights.len() != self.reward_funcs.len() {
             problems.push(Problem::new("reward_weights", "must have one weight for each of `reward_funcs`"));
+        }
+        let taken = |name: &str| self.log_completions && completions::COLUMNS.contains(&name);
+        for (at, reward) in self.reward_funcs.iter().enumerate().filter(|(_, reward)| taken(reward.name())) {
+            let message = format!("`{}` is another column of the completions that are logged", reward.name());
+            let problem = Problem::new(&format!("reward_funcs[{at}].label"), message);
+            problems.push(problem.with_help("give it another `label`, or leave out `log_completions`"));
         }
         let Some(filter) = self.filter() else { return problems };
         let names: Vec<&str> = self.reward_funcs.iter().map(|function| function.name()).chain(["reward"]).collect();

@@ -113,6 +113,10 @@ fn what_cannot_work_is_refused_by_field() {
         (json!({"preset": "dapo", "reward_funcs": ["format"]}), "filter_groups.metric"),
         (json!({"lr_scheduler_type": "reduce_lr_on_plateau"}), "lr_scheduler_type"),
         (json!({"reward_funcs": []}), "reward_funcs"),
+        (
+            json!({"reward_funcs": [{"name": "exec", "command": ["a"], "label": "step"}], "log_completions": true}),
+            "reward_funcs[0].label",
+        ),
     ] {
         assert_eq!(fields(wrong.clone()), [field], "{wrong}");
     }
