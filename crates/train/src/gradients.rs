@@ -5,6 +5,20 @@ use std::collections::BTreeMap;
 use burn::tensor::Tensor;
 use gazal_lm::{Decoder, Trainable};
 
+/// The sum of the gradients of parts of a batch, in their order: of micro-batches, or of the shards that several devices
+/// computed. Each part has divided by what the whole batch has (targets, completions), so the sum is the batch's gradient
+/// however it was cut.
+///
+/// All that is summed over data goes through here. With more devices than one this is where a collective would stand
+/// (`ncclAllReduce` of each parameter's vector, in the order of the names): a part is then what a device has summed of its
+/// own, and all of them go on with the same sum.
+pub fn reduce(gradients: Vec<Gradients>) -> Gradients {
+    let mut parts = gradients.into_iter();
+    let mut sum = parts.next().unwrap_or_default();
+    parts.for_each(|part| sum.add(part));
+    sum
+}
+
 /// Parameter name to gradient, each as a vector. The order is the names', so that sums do not depend on anything
 /// else.
 #[derive(Clone, Default)]
@@ -30,8 +44,8 @@ impl Gradients {
         self.0.keys().map(String::as_str)
     }
 
-    /// Adds the gradients of another micro-batch.
-    pub fn add(&mut self, other: Gradients) {
+    /// Adds those of another part.
+    pub(crate) fn add(&mut self, other: Gradients) {
         for (name, gradient) in other.0 {
             let sum = match self.0.remove(&name) {
                 Some(own) => own + gradient,

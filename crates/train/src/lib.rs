@@ -18,7 +18,7 @@ mod tests;
 
 pub use backward::Backward;
 pub use checkpoint::{Checkpoint, Snapshot, latest_checkpoint, load_parameters, save_checkpoint, save_parameters};
-pub use gradients::Gradients;
+pub use gradients::{Gradients, reduce};
 pub use head::Slopes;
 pub use noise::Noise;
 pub use optim::{OptimArgs, OptimConfig, OptimKind, Optimizer};

@@ -139,12 +139,10 @@ pub fn window_gradients(
 ) -> (TokenMeans, Gradients) {
     let targets = micro_batches.iter().flat_map(|rows| rows.iter()).map(|sequence| sequence.targets()).sum();
     let part = |rows: &&[&Sequence]| loss_and_gradients(decoder, rows, targets, settings);
-    let mut sum = (TokenMeans::default(), Gradients::default());
-    for (means, gradients) in crate::side_by_side(decoder, micro_batches, part) {
-        sum.0.add(means);
-        sum.1.add(gradients);
-    }
-    sum
+    let (parts, gradients): (Vec<_>, Vec<_>) = crate::side_by_side(decoder, micro_batches, part).into_iter().unzip();
+    let mut means = TokenMeans::default();
+    parts.into_iter().for_each(|part| means.add(part));
+    (means, crate::reduce(gradients))
 }
 
 /// Cross-entropy of a micro-batch divided by the targets of the whole accumulation window, and its gradients; so the

@@ -11,7 +11,7 @@ use gazal_lm::{Decoder, Labels, TokenBatch, Trainable, indices, load_adapter, un
 
 use crate::fixtures::place;
 use crate::head::{Head, Slopes};
-use crate::{Backward, Gradients, LossSettings, Noise, Sequence};
+use crate::{Backward, Gradients, LossSettings, Noise, Sequence, reduce};
 
 /// A model of each family, and one with an adapter.
 fn models() -> Vec<(String, Decoder, Trainable)> {
@@ -112,6 +112,44 @@ fn fixture_models_have_one_gradient_whichever_way_it_is_computed() {
         );
     }
     assert_eq!(checked, 6);
+}
+
+/// Two shards of a batch, as two devices would have them: each with the targets of the whole batch as its normaliser,
+/// reduced, they are one device with the whole batch.
+#[test]
+fn shards_reduce_to_the_whole_batch() {
+    for (name, decoder, trainable) in models() {
+        let all = sequences(decoder.config.vocab_size);
+        let rows: Vec<&Sequence> = all.iter().collect();
+        let targets = rows.iter().map(|row| row.targets()).sum();
+        let settings = LossSettings::new(trainable, 0);
+        let whole = loss_and_gradients(&decoder, &rows, targets, &settings);
+        for cut in [1, 2] {
+            let (first, second) = rows.split_at(cut);
+            let shards = [first, second].map(|shard| loss_and_gradients(&decoder, shard, targets, &settings));
+            assert!(shards.iter().all(|(loss, _)| *loss > 0.0), "{name}: a shard has nothing to learn");
+            let loss = shards.iter().map(|(loss, _)| loss).sum();
+            let reduced = (loss, reduce(shards.map(|(_, gradients)| gradients).into()));
+            assert_same(&reduced, &whole, 1e-5, &name);
+        }
+    }
+}
+
+#[test]
+fn what_only_one_part_has_is_in_the_sum_and_the_order_is_that_of_the_parts() {
+    assert_eq!(reduce(Vec::new()).names().count(), 0);
+    let (_, decoder, trainable) = models().swap_remove(0);
+    let all = sequences(decoder.config.vocab_size);
+    let rows: Vec<&Sequence> = all.iter().collect();
+    let part = |row: usize| loss_and_gradients(&decoder, &rows[row..=row], 19, &LossSettings::new(trainable, 0)).1;
+    let by_hand = |name: &str| {
+        let [a, b, c] = [0, 1, 2].map(|row| part(row).get(name).unwrap().clone());
+        to_host(a + b + c)
+    };
+    let sum = reduce(vec![Gradients::default(), part(0), part(1), part(2)]);
+    for name in sum.names() {
+        assert_eq!(to_host(sum.get(name).unwrap().clone()), by_hand(name), "{name}, to the bit");
+    }
 }
 
 /// Slopes that differ by token, and an entropy bonus: what autodiff makes of the same loss, for models of which the head

@@ -1,7 +1,9 @@
 //! One optimizer step on a rollout.
 
 use gazal_lm::{Decoder, Labels, TokenBatch, Trainable};
-use gazal_train::{Backward, Gradients, Optimizer, PolicyBatch, PolicyLoss, Slopes, Window, policy_loss, side_by_side};
+use gazal_train::{
+    Backward, Gradients, Optimizer, PolicyBatch, PolicyLoss, Slopes, Window, policy_loss, reduce, side_by_side,
+};
 use serde_json::{Map, Value, json};
 
 use super::Params;
@@ -193,7 +195,7 @@ pub fn update(
     let own = from..(from + accumulation).min(batch.parts.len());
     let (idle, busy): (Vec<usize>, Vec<usize>) = own.partition(|&index| batch.parts[index].is_idle(params));
     let outcomes = side_by_side(policy, &busy, |&index| batch.parts[index].gradients(params, policy, window));
-    let mut gradients = Gradients::default();
+    let mut parts = Vec::with_capacity(busy.len());
     let mut sums = PolicyLoss::default();
     let mut differences = Vec::new();
     for (&index, outcome) in busy.iter().zip(outcomes) {
@@ -201,12 +203,13 @@ pub fn update(
         sums.bonus += outcome.loss.bonus;
         sums.metrics.add(&outcome.loss.metrics);
         differences.extend(outcome.differences);
-        gradients.add(outcome.gradients);
+        parts.push(outcome.gradients);
         batch.parts[index].old.get_or_insert(outcome.old);
     }
     for index in idle {
         sums.metrics.add(&batch.parts[index].untouched(params, window).metrics);
     }
+    let mut gradients = reduce(parts);
     let norm = gradients.clip(params.max_grad_norm);
     if !sums.loss.is_finite() || !norm.is_finite() {
         return Err(format!("the loss is {} and the gradient norm {norm}", sums.loss));
