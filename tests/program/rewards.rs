@@ -84,7 +84,7 @@ fn a_judge_is_asked_once_and_then_remembered() {
         0 => Says::Status("429 Too Many Requests", "Retry-After: 0\r\n", String::new()),
         _ => verdict(body),
     });
-    let slow = "--set stages.grpo.params.learning_rate=1e-9";
+    let slow = "--set stages.grpo.params.learning_rate=1e-15";
     let space = shipped(&judged(&server.url, ""));
     run(&space, 0, slow);
     let calls = server.calls();
@@ -99,7 +99,7 @@ fn a_judge_is_asked_once_and_then_remembered() {
     assert!(entry["rewards/judge/mean"].is_number() && entry["rewards/judge/missing"].is_number(), "{entry}");
 
     run(&space, 0, &format!("{slow} --force grpo"));
-    run(&space, 0, "--set stages.grpo.params.learning_rate=2e-9");
+    run(&space, 0, "--set stages.grpo.params.learning_rate=2e-15");
     assert_eq!(server.calls(), calls, "what was answered is asked again");
     assert_eq!(state_of(&space, slow), history);
 
