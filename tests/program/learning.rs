@@ -178,7 +178,7 @@ fn i23_the_batch_size_of_an_evaluation_changes_nothing() {
     let samples = |size: usize| -> Vec<Value> {
         let words = format!("{SMOKE} --set stages.eval.params.batch_size={size}");
         space.expect(0, &format!("run pipeline.toml eval@model=sft {words}"));
-        space.expect(0, &format!("get pipeline.toml eval@model=sft samples {words}"));
+        space.expect(0, &format!("get pipeline.toml eval@model=sft.samples samples {words}"));
         let rows = space.read("samples/samples.jsonl");
         fs::remove_dir_all(space.path("samples")).unwrap();
         rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect()
@@ -267,6 +267,24 @@ fn parameters_that_cannot_work_are_refused_before_anything_runs() {
     let missing = space.run("check pipeline.toml --profile real-benchmarks --set params.data=nowhere");
     assert_eq!(missing.code, 2, "{}", missing.stderr);
     assert!(missing.stderr.contains("nowhere"), "{}", missing.stderr);
+}
+
+/// A batch that no machine has the memory for is refused before anything is trained, and what it says helps.
+#[test]
+fn what_cannot_fit_into_memory_is_refused_before_it_is_trained() {
+    let space = shipped();
+    for stage in ["base", "sft", "grpo"] {
+        let set = format!("--set stages.{stage}.params.per_device_train_batch_size=1000000000");
+        let answer = space.run(&format!("run pipeline.toml {stage} {SMOKE} {set}"));
+        let said = answer.stdout + &answer.stderr;
+        assert_eq!(answer.code, 1, "{said}");
+        for word in ["needs at least", "The largest part is", "lower `per_device_train_batch_size`"] {
+            assert!(said.contains(word), "{stage}: `{word}` is missing in: {said}");
+        }
+        assert!(!said.contains(&format!("{stage}: 1/")), "{said}");
+    }
+    let told = space.expect(0, &format!("run --json pipeline.toml grpo {SMOKE} --store another")).stdout;
+    assert_eq!(told.matches("of memory, most of it ").count(), 3, "each of three trainings says what it needs: {told}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::weights::to_host;
-use crate::{Decoder, TokenBatch, Weight, device, indices};
+use crate::{Config, Decoder, TokenBatch, Weight, device, indices};
 
 /// Logits that exist at once, at most (256 MiB in float32), whatever the vocabulary.
 const LOGITS: usize = 1 << 26;
@@ -38,6 +38,13 @@ impl Scores {
     }
 }
 
+impl Config {
+    /// How many rows of logits may exist at once.
+    pub fn rows_at_once(&self) -> usize {
+        (LOGITS / self.vocab_size).max(1)
+    }
+}
+
 impl Decoder {
     /// Scores of targets under a temperature. Logits are computed at their positions only, and for some of them at a time.
     pub fn score(&self, labels: &Labels, temperature: f64) -> Scores {
@@ -52,9 +59,9 @@ impl Decoder {
         scores
     }
 
-    /// How many rows of logits may exist at once.
+    /// See [`Config::rows_at_once`].
     pub fn rows_at_once(&self) -> usize {
-        (LOGITS / self.config.vocab_size).max(1)
+        self.config.rows_at_once()
     }
 
     /// Distributions `[n, vocab]` after `hidden` `[n, hidden]` under a temperature, and the scores of the `ids`

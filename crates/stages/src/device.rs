@@ -19,6 +19,11 @@ pub fn open(context: &Context) -> Result<Device, StageError> {
     gazal_lm::device::open(backend.class(), backend.index()).map_err(StageError::failed)
 }
 
+/// How many micro-batches of a window run side by side there.
+pub fn at_once(context: &Context, micro_batches: usize) -> usize {
+    gazal_train::at_once(context.device.backend == Backend::Cpu, micro_batches)
+}
+
 /// A model that generates and scores and is not trained. On the CPU its weights are packed, in the precision that the
 /// context asks for; what is computed is float32 in both.
 pub fn load(context: &Context, folder: &Path) -> Result<Decoder, StageError> {

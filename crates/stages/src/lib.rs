@@ -9,6 +9,7 @@ mod fetch;
 mod grpo;
 mod history;
 mod import;
+mod memory;
 mod merge;
 mod optimization;
 pub mod page;

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use gazal_data::Stream;
-use gazal_lm::{Decoder, Trainable};
+use gazal_lm::{AdapterConfig, Config, Decoder, Trainable};
 use gazal_stage_api::{Context, Level, Problem, StageError};
 use gazal_train::{
     Backward, Gradients, LossSettings, Noise, OptimConfig, Optimizer, Plateau, Schedule, Sequence, Snapshot,
@@ -13,7 +13,9 @@ use gazal_train::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::device;
 use crate::history::History;
+use crate::memory::{self, Lengths, Need, Training};
 
 /// What the loop needs of a stage's parameters; fields as TRL names them.
 pub struct Settings {
@@ -277,6 +279,38 @@ fn non_finite(wip: &Path, step: u64, loss: f64, norm: f64, rows: &[usize]) -> St
         shown.join(", "),
         if rows.len() > shown.len() { ", …" } else { "" },
     ))
+}
+
+/// Refuses, before any weight is read, what cannot fit into memory: of a model of this shape, or of an adapter of it, on
+/// these rows.
+///
+/// # Errors
+/// See [`memory::check`].
+pub fn plan(
+    context: &mut Context,
+    (config, adapter): (&Config, Option<&AdapterConfig>),
+    rows: &[Sequence],
+    settings: &Settings,
+) -> Result<(), StageError> {
+    // Evaluations that may end the training early leave it at least as many steps.
+    let patience = settings.early_stopping_patience.saturating_mul(settings.eval_steps);
+    let steps = settings.schedule.total_steps.min(if patience > 0 { patience } else { u64::MAX });
+    let drawn = steps.saturating_mul(settings.window() as u64);
+    let targets = rows.iter().map(Sequence::targets).min().unwrap_or_default();
+    let lengths = rows.iter().map(|row| row.ids.len());
+    let training = Training {
+        config,
+        adapter,
+        optim: settings.optim.kind,
+        per_device_train_batch_size: settings.per_device_train_batch_size,
+        gradient_accumulation_steps: settings.gradient_accumulation_steps,
+        gradient_checkpointing: settings.gradient_checkpointing,
+        lengths: Lengths::of(lengths, targets, usize::try_from(drawn).unwrap_or(usize::MAX)),
+        has_reference: false,
+        at_once: device::at_once(context, settings.gradient_accumulation_steps),
+    };
+    let estimate = training.estimate();
+    memory::check(context, &Need { least: estimate.clone(), most: estimate })
 }
 
 /// The record of a training on so many rows.

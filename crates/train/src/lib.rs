@@ -32,6 +32,11 @@ pub use sequence::{LossSettings, Sequence, TokenMeans, evaluate, loss_and_gradie
 use gazal_lm::Decoder;
 use rayon::prelude::*;
 
+/// How many of `parts` equal parts [`side_by_side`] works on at the same time.
+pub fn at_once(on_cpu: bool, parts: usize) -> usize {
+    if on_cpu { parts.min(rayon::current_num_threads()) } else { parts.min(1) }
+}
+
 /// Maps `work` over `parts`: on the CPU in parallel, elsewhere one after the other; results in order.
 pub fn side_by_side<T: Sync, R: Send>(decoder: &Decoder, parts: &[T], work: impl Fn(&T) -> R + Sync + Send) -> Vec<R> {
     if gazal_lm::device::is_cpu(&decoder.device()) {

@@ -5,6 +5,7 @@
 //! not.
 
 mod raw;
+mod shapes;
 #[cfg(test)]
 mod tests;
 

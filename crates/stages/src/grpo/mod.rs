@@ -13,6 +13,7 @@ mod completions;
 mod filter;
 mod judge;
 mod params;
+mod planning;
 mod reference;
 mod rewards;
 mod rollback;
@@ -150,9 +151,6 @@ impl Kind for Grpo {
         let device = device::open(context)?;
         let folder = context.input("model")?.to_path_buf();
         let tokenizer = Tokenizer::load(&folder).map_err(StageError::failed)?;
-        let mut policy = Decoder::load(&folder, &device).map_err(StageError::failed)?;
-        let adapter: AdapterConfig =
-            load_adapter(&mut policy, context.input("adapter")?).map_err(StageError::failed)?;
         let questions: Vec<Question> = read_split(&[context.input("prompts")?], "train")?;
         if questions.is_empty() {
             return Err(StageError::failed("the data set `prompts` has no rows in its split `train`"));
@@ -160,6 +158,10 @@ impl Kind for Grpo {
         for warning in params.warnings() {
             context.say(Level::Warning, warning);
         }
+        planning::plan(&params, context, (&questions, &tokenizer))?;
+        let mut policy = Decoder::load(&folder, &device).map_err(StageError::failed)?;
+        let adapter: AdapterConfig =
+            load_adapter(&mut policy, context.input("adapter")?).map_err(StageError::failed)?;
 
         let scorer = Scorer::open(&params.reward_funcs, context)?;
         let mut training = Training {

@@ -76,7 +76,7 @@ fn sampler(policy: &Decoder) -> Decoder {
 }
 
 /// Parts of a rollout on the CPU; fixed, so that results do not depend on the machine.
-const PARTS: usize = 2;
+pub(super) const PARTS: usize = 2;
 
 impl Rollout {
     /// Scores the completions, of the same questions, and compares each with its group.

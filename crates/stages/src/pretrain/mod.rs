@@ -138,8 +138,9 @@ impl Kind for Pretrain {
 
         let numbers = device::tensor_numbers(context.seed, "initial weights");
         let config = params.config(&tokenizer)?;
-        let mut decoder = init(&config, params.initialization, &device, &numbers).map_err(StageError::failed)?;
         let settings = params.settings(&tokenizer);
+        supervised::plan(context, (&config, None), &blocks, &settings)?;
+        let mut decoder = init(&config, params.initialization, &device, &numbers).map_err(StageError::failed)?;
         let progress = supervised::fit(context, &mut decoder, &blocks, &[], &settings)?;
 
         let folder = context.output("model")?;

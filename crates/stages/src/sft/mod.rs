@@ -3,7 +3,7 @@
 mod examples;
 mod packing;
 
-use gazal_lm::{AdapterConfig, Decoder, Targets, Tokenizer, Trainable, new_adapter, save_adapter};
+use gazal_lm::{AdapterConfig, Config, Decoder, Targets, Tokenizer, Trainable, new_adapter, save_adapter};
 use gazal_stage_api::{
     Context, Declared, InPort, JsonSchema, Kind, Level, OutPort, PortType, Problem, StageError, Traits,
 };
@@ -188,10 +188,10 @@ impl Kind for Sft {
 
     fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {
         let device = device::open(context)?;
-        let folder = context.input("model")?;
-        let tokenizer = Tokenizer::load(folder).map_err(StageError::failed)?;
-        let mut decoder = Decoder::load(folder, &device).map_err(StageError::failed)?;
-        if params.packing && decoder.config.has_linear_attention() {
+        let folder = context.input("model")?.to_path_buf();
+        let tokenizer = Tokenizer::load(&folder).map_err(StageError::failed)?;
+        let config = Config::load(&folder).map_err(StageError::failed)?;
+        if params.packing && config.has_linear_attention() {
             return Err(StageError::failed(
                 "`packing` is not for models with linear attention, whose state would go from \
                 one example to the next: leave it out",
@@ -203,10 +203,11 @@ impl Kind for Sft {
             return Err(StageError::failed("no training example is left: the data set is empty or all are too long"));
         }
 
-        let adapter = params.adapter();
+        let (adapter, settings) = (params.adapter(), params.settings(&tokenizer, train.len()));
+        supervised::plan(context, (&config, Some(&adapter)), &train, &settings)?;
+        let mut decoder = Decoder::load(&folder, &device).map_err(StageError::failed)?;
         let numbers = device::tensor_numbers(context.seed, "initial adapter");
         new_adapter(&mut decoder, &adapter, &numbers).map_err(StageError::failed)?;
-        let settings = params.settings(&tokenizer, train.len());
         let progress = supervised::fit(context, &mut decoder, &train, &validation, &settings)?;
 
         save_adapter(&decoder, &adapter, context.output("adapter")?).map_err(StageError::failed)?;

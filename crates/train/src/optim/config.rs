@@ -21,6 +21,25 @@ pub enum OptimKind {
     Muon,
 }
 
+impl OptimKind {
+    /// Numbers that the state keeps of a parameter, by its name in a checkpoint and its shape.
+    pub fn state_numbers(self, name: &str, shape: &[usize]) -> usize {
+        let count = shape.iter().product();
+        match (self, shape) {
+            (OptimKind::Lion, _) => count,
+            (OptimKind::Adafactor, [rows, columns]) => rows + columns,
+            (OptimKind::Adafactor, _) => count,
+            (OptimKind::Muon, [_, _]) if !is_vocabulary(name) => count,
+            (OptimKind::Exadam | OptimKind::ExadamV1 | OptimKind::Adamw | OptimKind::Muon, _) => 2 * count,
+        }
+    }
+}
+
+/// Whether a parameter is the embeddings or the head, of which Muon makes none of its matrices.
+pub(super) fn is_vocabulary(name: &str) -> bool {
+    name.ends_with("embed_tokens.weight") || name.ends_with("lm_head.weight")
+}
+
 /// `optim_args`: what only some optimizers have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -7,6 +7,7 @@
 use burn::tensor::Tensor;
 
 use super::Move;
+use super::config::is_vocabulary;
 use super::state::{Slots, take};
 
 /// Of the quintic `a·x + b·x³ + c·x⁵`: the steepest at 0 that keeps singular values between 0.7 and 1.2.
@@ -15,9 +16,8 @@ const QUINTIC: [f64; 3] = [3.4445, -4.7750, 2.0315];
 impl Move<'_> {
     pub(super) fn muon(&self, slots: &mut Slots, theta: Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
         let name = self.parameter.name;
-        let vocabulary = name.ends_with("embed_tokens.weight") || name.ends_with("lm_head.weight");
         let [rows, columns] = *self.parameter.shape else { return self.adam(slots, theta, gradient) };
-        if vocabulary {
+        if is_vocabulary(name) {
             return self.adam(slots, theta, gradient);
         }
         let momentum = self.config.args.momentum.unwrap_or(0.95);

@@ -318,3 +318,21 @@ fn arguments_of_other_optimizers_are_found() {
     assert_eq!(args.unused(OptimKind::Muon), ["decay_rate"]);
     assert_eq!(args.unused(OptimKind::Exadam), ["momentum", "decay_rate"]);
 }
+
+/// What is planned for before a run is what there is after a step.
+#[test]
+fn the_state_of_every_optimizer_is_as_large_as_foreseen() {
+    use OptimKind::{Adafactor, Adamw, Exadam, ExadamV1, Lion, Muon};
+    for kind in [Exadam, ExadamV1, Adamw, Adafactor, Lion, Muon] {
+        for (name, shape) in
+            [("model.norm.weight", vec![6]), ("a.lora_A.weight", vec![2, 3]), ("lm_head.weight", vec![2, 3])]
+        {
+            let mut optimizer = Optimizer::new(OptimConfig { kind, ..OptimConfig::default() });
+            let values = || Tensor::<1>::from_data([0.5_f32, -1.0, 2.0, 0.1, 0.2, 0.3], &Device::flex());
+            optimizer.step = 1;
+            optimizer.update(Parameter { name, shape: &shape }, values(), values(), 1e-3);
+            let kept: usize = optimizer.state().1.iter().map(|(.., values)| values.len()).sum();
+            assert_eq!(kept, kind.state_numbers(name, &shape), "{kind:?}, {name}");
+        }
+    }
+}

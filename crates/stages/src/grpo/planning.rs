@@ -1,0 +1,76 @@
+//! What a training with rollouts needs of memory: see [`crate::memory`]. How long completions get nobody knows; so there
+//! is what is needed if each ends at once, and what is needed where they are as long as they may be.
+
+use gazal_lm::{AdapterConfig, Config, Tokenizer};
+use gazal_stage_api::{Backend, Context, StageError};
+
+use super::Params;
+use super::rollout::PARTS;
+use crate::device;
+use crate::memory::{self, Estimate, Lengths, Need, Rollout, Training};
+use crate::rows::Question;
+
+/// Refuses, before any weight is read, what cannot fit into memory.
+///
+/// # Errors
+/// See [`memory::check`].
+pub fn plan(
+    params: &Params,
+    context: &mut Context,
+    (questions, tokenizer): (&[Question], &Tokenizer),
+) -> Result<(), StageError> {
+    let config = Config::load(context.input("model")?).map_err(StageError::failed)?;
+    let adapter = AdapterConfig::load(context.input("adapter")?).map_err(StageError::failed)?;
+    let length = |question: &Question| tokenizer.encode(&question.prompt).map(|ids| ids.len());
+    let prompts = questions.iter().map(length).collect::<Result<Vec<_>, _>>().map_err(StageError::failed)?;
+    let generations = params.max_steps / params.updates_per_generation().max(1);
+    let drawn = generations.saturating_mul(params.prompts_per_generation() as u64);
+    let prompts = Lengths::of(prompts.into_iter(), 0, usize::try_from(drawn).unwrap_or(usize::MAX));
+    let policy = Policy { params, config: &config, adapter: &adapter, prompts };
+    let need =
+        Need { least: policy.estimate(context, 1), most: policy.estimate(context, params.max_completion_length) };
+    memory::check(context, &need)
+}
+
+struct Policy<'a> {
+    params: &'a Params,
+    config: &'a Config,
+    adapter: &'a AdapterConfig,
+    /// Lengths of the prompts.
+    prompts: Lengths,
+}
+
+impl Policy<'_> {
+    /// The worst moment if every completion has so many tokens. If they have few, so have those that nothing is learnt
+    /// from and whose micro-batches are passed over.
+    fn estimate(&self, context: &Context, completion: usize) -> Estimate {
+        let Policy { params, prompts, .. } = *self;
+        let config = params.policy_config();
+        let all_learn = completion > 1 || config.learns_without_advantage();
+        let micro_batches = if all_learn { params.gradient_accumulation_steps } else { 1 };
+        let training = Training {
+            config: self.config,
+            adapter: Some(self.adapter),
+            optim: params.optim,
+            per_device_train_batch_size: params.per_device_train_batch_size,
+            gradient_accumulation_steps: micro_batches,
+            gradient_checkpointing: params.gradient_checkpointing,
+            lengths: Lengths {
+                shortest: prompts.shortest.saturating_add(completion),
+                longest: prompts.longest.saturating_add(completion),
+                targets: completion,
+            },
+            has_reference: config.beta > 0.0,
+            at_once: device::at_once(context, micro_batches),
+        };
+        if context.device.backend != Backend::Cpu {
+            return training.estimate();
+        }
+        let part = params.per_device_train_batch_size.saturating_mul(params.steps_per_generation()).div_ceil(PARTS);
+        let rollout = Rollout {
+            completions: part.saturating_mul(device::at_once(context, PARTS)),
+            tokens: prompts.shortest.saturating_add(completion),
+        };
+        Estimate::worst([training.estimate(), training.sampling(rollout)])
+    }
+}
