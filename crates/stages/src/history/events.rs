@@ -119,7 +119,7 @@ mod tests {
 
     fn unmasked(stored: &[u8]) -> u32 {
         let turned = u32::from_le_bytes(stored.try_into().unwrap()).wrapping_sub(0xa282_ead8);
-        turned >> 17 | turned << 15
+        turned.rotate_left(15)
     }
 
     /// The contents of the records, their checksums looked at.
