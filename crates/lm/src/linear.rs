@@ -50,37 +50,25 @@ impl Linear {
     }
 
     fn product(&self, x: Tensor<2>) -> Tensor<2> {
-        match (&self.weight, &self.adapter) {
-            (Weight::Plain(weight), Some(adapter)) if host::on_host(&x) => self.adapted_on_host(x, weight, adapter),
-            (Weight::Plain(weight), None) if host::on_host(&x) => fused::linear(x, weight.clone()),
-            (weight, None) => weight.product(x),
-            (weight, Some(adapter)) => {
-                let update = x.clone().matmul(adapter.a.clone().transpose()).matmul(adapter.b.clone().transpose());
-                let y = weight.product(x) + update.mul_scalar(adapter.scale);
-                match self.magnitude_over_norm() {
-                    Some(ratio) => y * ratio.unsqueeze_dim::<2>(0),
-                    None => y,
-                }
-            }
-        }
-    }
-
-    fn adapted_on_host(&self, x: Tensor<2>, weight: &Tensor<2>, adapter: &Adapter) -> Tensor<2> {
-        let ones = || Tensor::ones([weight.dims()[0]], &weight.device().inner());
-        let (magnitude, norm) = match &adapter.magnitude {
-            Some(magnitude) => (magnitude.clone(), adapter.norm.clone().unwrap_or_else(|| self.row_norm(adapter))),
-            None => (ones(), ones()),
+        let Some(adapter) = &self.adapter else {
+            return self.weight.product(x);
         };
-        fused::adapted([x, weight.clone(), adapter.a.clone(), adapter.b.clone()], (magnitude, norm), adapter.scale)
-    }
-
-    /// `m/n` `[out]` for DoRA.
-    fn magnitude_over_norm(&self) -> Option<Tensor<1>> {
-        let adapter = self.adapter.as_ref()?;
-        let magnitude = adapter.magnitude.clone()?;
-        let norm = adapter.norm.clone().unwrap_or_else(|| self.row_norm(adapter));
-        let norm = if magnitude.is_autodiff() { norm.autodiff() } else { norm };
-        Some(magnitude / norm)
+        let norm = || adapter.norm.clone().unwrap_or_else(|| self.row_norm(adapter));
+        let stretch = adapter.magnitude.clone().map(|magnitude| (magnitude, norm()));
+        let (a, b) = (adapter.a.clone(), adapter.b.clone());
+        if let Weight::Plain(weight) = &self.weight
+            && host::on_host(&x)
+        {
+            let ones = || Tensor::ones([weight.dims()[0]], &weight.device().inner());
+            let stretch = stretch.unwrap_or_else(|| (ones(), ones()));
+            return fused::adapted([x, weight.clone(), a, b], stretch, adapter.scale);
+        }
+        let update = x.clone().matmul(a.transpose()).matmul(b.transpose());
+        let y = self.weight.product(x) + update.mul_scalar(adapter.scale);
+        match stretch {
+            Some((magnitude, norm)) => y * (magnitude / norm).unsqueeze_dim::<2>(0),
+            None => y,
+        }
     }
 
     /// Recomputes DoRA's norm; to be called after every change of `a` or `b`, so once per optimizer step.

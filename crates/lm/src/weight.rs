@@ -7,6 +7,7 @@ use gazal_kernels::{Form, Packed};
 
 use crate::device::cpu;
 use crate::weights::to_host;
+use crate::{fused, host};
 
 /// A matrix `[outputs, inputs]`, as checkpoints store it.
 #[derive(Clone, Debug)]
@@ -61,6 +62,7 @@ impl Weight {
     /// When a packed weight is asked for gradients, as [`crate::Decoder::tracked`] never does.
     pub fn product(&self, x: Tensor<2>) -> Tensor<2> {
         match self {
+            Weight::Plain(tensor) if host::on_host(&x) => fused::linear(x, tensor.clone()),
             Weight::Plain(tensor) => x.matmul(tensor.clone().transpose()),
             Weight::Packed(packed) => {
                 assert!(!x.is_autodiff(), "no gradient passes a packed weight");

@@ -162,10 +162,12 @@ pub fn loss_and_gradients(
 /// Means over all targets, without gradients, `batch` sequences at a time.
 pub fn evaluate(decoder: &Decoder, sequences: &[Sequence], batch: usize, pad: u32) -> TokenMeans {
     let all = sequences.iter().map(Sequence::targets).sum::<usize>().max(1);
-    let mut sum = TokenMeans::default();
-    for chunk in sequences.chunks(batch.max(1)) {
+    let chunks: Vec<&[Sequence]> = sequences.chunks(batch.max(1)).collect();
+    let means = crate::side_by_side(decoder, &chunks, |chunk| {
         let chunk: Vec<&Sequence> = chunk.iter().collect();
-        sum.add(TokenMeans::new(&decoder.score(&labels(&chunk, pad), 1.0), all));
-    }
+        TokenMeans::new(&decoder.score(&labels(&chunk, pad), 1.0), all)
+    });
+    let mut sum = TokenMeans::default();
+    means.into_iter().for_each(|means| sum.add(means));
     sum
 }
