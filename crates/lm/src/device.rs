@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use burn::tensor::Device;
 
 use crate::LmError;
+use crate::weights::largest_difference;
 
 /// Part of the key of every stage that computes: what may change numbers without a kind's revision changing.
 pub const NUMERICS: &str = "burn 0.22.1, kernels 2";
@@ -78,8 +79,8 @@ pub fn probe(device: &Device) -> Result<f32, LmError> {
     let values = guarded(|| product_and_gradient(device))
         .map_err(|why| LmError::Device(format!("the device failed at a 16×16 product: {why}")))?;
     let expected = product_and_gradient(&Device::flex());
-    let worst = values.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    if values.len() == expected.len() && values.iter().all(|value| value.is_finite()) && worst < 1e-3 {
+    let worst = largest_difference(&values, &expected);
+    if worst < 1e-3 {
         Ok(worst)
     } else {
         Err(LmError::Device(format!("a 16×16 product is off by {worst} from the CPU's")))

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use serde_json::Value;
 
-use crate::weights::{Weights, to_host};
+use crate::weights::{Weights, largest_difference, to_host};
 use crate::{Decoder, GenerationConfig, SamplingParams, TokenBatch, Tokenizer, Trainable, generate, load_adapter};
 
 /// `GAZAL_FIXTURES`, or the copy in the repository.
@@ -24,7 +24,7 @@ pub(crate) fn json(path: &Path) -> Value {
 pub(crate) fn assert_close(found: &[f32], expected: &[f32], rtol: f32, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}: another number of values");
     let largest = expected.iter().fold(0.0_f32, |max, value| max.max(value.abs()));
-    let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let worst = largest_difference(found, expected);
     assert!(worst <= 1e-6 + rtol * largest, "{what}: off by {worst} where the largest value is {largest}");
 }
 
@@ -219,7 +219,7 @@ fn cached_decoding_agrees_with_recomputation_and_the_trainer_with_the_sampler() 
         let batch = TokenBatch::right_padded(&[&sequence], 0);
         let positions: Vec<usize> = (prompt.len() - 1..sequence.len() - 1).collect();
         let trainer = to_host(decoder.log_probs(&batch, &positions, &completion.ids, 0.8));
-        let worst = trainer.iter().zip(&completion.log_probs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let worst = largest_difference(&trainer, &completion.log_probs);
         assert!(worst < 1e-4, "sampler and trainer differ by {worst}");
     }
 }

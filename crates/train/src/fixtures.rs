@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
-use gazal_lm::weights::{Weights, to_host};
+use gazal_lm::weights::{Weights, largest_difference, to_host};
 use gazal_lm::{Decoder, TokenBatch, Trainable, load_adapter};
 use serde_json::Value;
 
@@ -67,7 +67,7 @@ impl Case {
 fn assert_close(found: &[f32], expected: &[f32], rtol: f32, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}: another number of values");
     let largest = expected.iter().fold(0.0_f32, |max, value| max.max(value.abs()));
-    let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let worst = largest_difference(found, expected);
     assert!(worst <= 1e-6 + rtol * largest, "{what}: off by {worst} where the largest value is {largest}");
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use gazal_lm::weights::to_host;
+use gazal_lm::weights::{largest_difference, to_host};
 use gazal_lm::{Decoder, Labels, TokenBatch, Trainable, indices, load_adapter, uniform};
 
 use crate::fixtures::place;
@@ -56,7 +56,7 @@ fn assert_same(found: &(f64, Gradients), wanted: &(f64, Gradients), tolerance: f
         let values = |gradients: &Gradients| to_host(gradients.get(name).unwrap().clone());
         let (found, wanted) = (values(&found.1), values(&wanted.1));
         let largest = wanted.iter().fold(0.0_f32, |max, value| max.max(value.abs()));
-        let worst = found.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let worst = largest_difference(&found, &wanted);
         assert!(worst <= 1e-7 + tolerance * largest, "{what}, {name}: off by {worst} of {largest}");
     }
 }

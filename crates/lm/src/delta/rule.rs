@@ -259,9 +259,8 @@ mod tests {
     }
 
     fn assert_close(found: &[f32], wanted: &[f32], what: &str) {
-        assert_eq!(found.len(), wanted.len(), "{what}");
         let largest = wanted.iter().fold(1e-3_f32, |max, value| max.max(value.abs()));
-        let worst = found.iter().zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let worst = crate::weights::largest_difference(found, wanted);
         assert!(worst <= 2e-5 * largest, "{what}: off by {worst} where the largest value is {largest}");
     }
 

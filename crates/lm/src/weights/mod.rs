@@ -195,6 +195,13 @@ pub fn to_host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.try_into_vec_as::<f32>().unwrap_or_default()
 }
 
+/// The largest difference of two lists of values; NaN where one of them is, or is missing, so that no bound holds for it.
+pub fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    let from = if a.len() == b.len() { 0.0 } else { f32::NAN };
+    let larger = |a: f32, b: f32| if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) };
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(from, larger)
+}
+
 /// Writes one safetensors file in float32 with the metadata that Hugging Face expects.
 ///
 /// # Errors

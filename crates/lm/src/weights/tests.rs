@@ -13,7 +13,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
 use super::shards::split;
-use super::{FileWriter, ModelWriter, Precision, Weights, parse_size, save, to_host};
+use super::{FileWriter, ModelWriter, Precision, Weights, largest_difference, parse_size, save, to_host};
 
 /// A file as the `safetensors` crate writes it.
 fn file(tensors: &[(&str, Dtype, Vec<usize>, Vec<u8>)]) -> Vec<u8> {
@@ -364,4 +364,16 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_difference_that_is_no_number_is_not_passed_over() {
+    assert_eq!(largest_difference(&[1.0, -2.0], &[1.5, 1.0]), 3.0);
+    assert_eq!(largest_difference(&[], &[]), 0.0);
+    for (a, b) in
+        [([f32::NAN, 1.0], [0.0, 9.0]), ([1.0, 2.0], [f32::NAN, 2.0]), ([f32::INFINITY; 2], [f32::INFINITY; 2])]
+    {
+        assert!(largest_difference(&a, &b).is_nan());
+    }
+    assert!(largest_difference(&[1.0], &[1.0, 2.0]).is_nan(), "a value is missing");
 }

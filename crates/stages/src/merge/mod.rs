@@ -1,7 +1,8 @@
 //! `merge`: the adapter folded into the base in float32, DoRA's magnitudes too, and the difference that it makes
 //! measured.
 
-use gazal_lm::{Decoder, TokenBatch, Tokenizer, load_adapter, weights::to_host};
+use gazal_lm::weights::{largest_difference, to_host};
+use gazal_lm::{Decoder, TokenBatch, Tokenizer, load_adapter};
 use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, Level, OutPort, PortType, StageError, Traits};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -74,7 +75,13 @@ impl Kind for Merge {
                 difference.logit, difference.kl
             ),
         );
-        if difference.logit.is_nan() || difference.logit > params.max_logit_difference {
+        if difference.logit.is_nan() {
+            return Err(StageError::failed(
+                "a logit of the adapted or the merged model is not a number: the adapter or the model has a weight \
+                 that is none, or a row of zeros that DoRA divides by; train the adapter again at a lower `learning_rate`",
+            ));
+        }
+        if difference.logit > params.max_logit_difference {
             return Err(StageError::failed(format!(
                 "merging changes a logit by {}, more than `max_logit_difference` {}",
                 difference.logit, params.max_logit_difference
@@ -103,11 +110,16 @@ fn compare(adapted: &Decoder, merged: &Decoder, prompts: &[Vec<u32>], pad: u32) 
         let (a, b) = (to_host(adapted.forward(&batch)), to_host(merged.forward(&batch)));
         let vocab = adapted.config.vocab_size;
         for (a, b) in a.chunks(vocab).zip(b.chunks(vocab)) {
-            worst.logit = a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs())).fold(worst.logit, f64::max);
-            worst.kl = worst.kl.max(kl(a, b));
+            worst.logit = larger(worst.logit, f64::from(largest_difference(a, b)));
+            worst.kl = larger(worst.kl, kl(a, b));
         }
     }
     worst
+}
+
+/// The larger of two; what is no number is larger than all, so that it is not passed over.
+fn larger(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
 }
 
 /// KL of the distributions of two rows of logits, in nats.
@@ -118,4 +130,32 @@ fn kl(a: &[f32], b: &[f32]) -> f64 {
         row.iter().map(|&x| f64::from(x - max) - sum.ln()).collect::<Vec<f64>>()
     };
     log_softmax(a).iter().zip(log_softmax(b)).map(|(p, q)| p.exp() * (p - q)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn a_weight_that_is_no_number_is_a_difference() {
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/adapters/dora-rslora"));
+        let mut adapted = Decoder::load(&folder.join("base"), &Device::flex()).unwrap();
+        load_adapter(&mut adapted, &folder.join("adapter")).unwrap();
+        let prompts = [vec![5, 9, 2, 7], vec![1, 2]];
+        let sound = compare(&adapted, &adapted.merged(), &prompts, 0);
+        assert!(sound.logit > 0.0 && sound.logit < 1e-4 && sound.kl < 1e-6, "{} {}", sound.logit, sound.kl);
+        let mut broken = false;
+        adapted.visit_adapters(&mut |_, mut slot| {
+            if !std::mem::replace(&mut broken, true) {
+                slot.set_flat(slot.flat().mul_scalar(f32::NAN));
+            }
+        });
+        let unsound = compare(&adapted, &adapted.merged(), &prompts, 0);
+        assert!(broken && unsound.logit.is_nan() && unsound.kl.is_nan());
+    }
 }
