@@ -43,14 +43,15 @@ impl SamplingParams {
     pub fn sample(&self, logits: &[f32], prefix: &[u32], uniform: f64) -> (u32, f32) {
         let mut scores = logits.to_vec();
         self.cool(&mut scores);
-        let scored = scores.clone();
         let log_sum = gazal_kernels::softmax(&mut scores, logits.len())[0].log_sum;
         let token = match self.temperature == 0.0 {
             true => argmax(logits),
             false if self.warps() => inverse(&self.probabilities(logits, prefix), uniform),
             false => inverse(&scores, uniform),
         };
-        (token as u32, scored[token] - log_sum)
+        let mut chosen = [logits[token]];
+        self.cool(&mut chosen);
+        (token as u32, chosen[0] - log_sum)
     }
 
     /// Whether probabilities are others than those under the temperature alone.

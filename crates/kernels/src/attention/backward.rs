@@ -7,7 +7,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::block::{Block, Matrix, Part};
-use super::forward::{around, clear, hide, score};
+use super::forward::{across, around, clear, hide, score, spread};
 use crate::exp::exp;
 use crate::strided::{Left, Product};
 use crate::tile::with_widest;
@@ -17,15 +17,15 @@ use crate::tile::with_widest;
 pub(super) fn attend(part: Part<'_>, inputs: [&[f32]; 4], log_sums: &[f32], d: [Vec<&mut [f32]>; 3]) {
     let ([q, k, v, d_out], [mut dq, mut dk, mut dv]) = (inputs, d);
     let seq = part.shape.seq;
-    let (across, keys, values) = (part.columns(k), part.rows(k), part.columns(v));
+    let (key_columns, keys, values) = (part.columns(k), part.rows(k), part.columns(v));
     let [mut d_keys, mut d_values] = [(); 2].map(|()| part.heads(seq));
     let [mut queries, mut d_queries, mut d_sums] = [(); 3].map(|()| part.heads(part.most_queries()));
     let [mut scores, mut d_scores] = [(); 2].map(|()| part.scores());
     let scale = (part.shape.head_dim as f32).sqrt().recip();
     for block in part.blocks() {
-        score(part, &block, (q, &mut queries), &across, &mut scores);
+        score(part, &block, (q, &mut queries), &key_columns, &mut scores);
         part.lay(d_out, block.positions.clone(), 1.0, &mut d_sums);
-        along(part, &block, &d_sums, &values, &mut d_scores);
+        across(part, &block, &d_sums, &values, &mut d_scores);
         with_widest(Slopes { block: &block, scores: &mut scores, d_scores: &mut d_scores, log_sums, seq });
         gather(&block, &scores, &d_sums, &mut d_values);
         gather(&block, &d_scores, &queries, &mut d_keys);
@@ -34,19 +34,6 @@ pub(super) fn attend(part: Part<'_>, inputs: [&[f32]; 4], log_sums: &[f32], d: [
     }
     part.put(&d_keys, &mut dk, |_| 1.0);
     part.put(&d_values, &mut dv, |_| 1.0);
-}
-
-/// `dP = dO·Vᵀ`.
-fn along(part: Part<'_>, block: &Block<'_>, d_sums: &Matrix, values: &Matrix, d_scores: &mut Matrix) {
-    Product {
-        left: Left::Rows(d_sums.from(0, 0)),
-        right: values.from(0, block.keys.start),
-        sizes: [block.queries(), block.width(), part.shape.head_dim],
-        out_stride: d_scores.stride,
-        out: &mut d_scores.data,
-        add: false,
-    }
-    .compute();
 }
 
 /// `out += xᵀ·rows`, for the keys of the block.
@@ -58,19 +45,6 @@ fn gather(block: &Block<'_>, x: &Matrix, rows: &Matrix, out: &mut Matrix) {
         out_stride: out.stride,
         out: &mut out.data[block.keys.start * out.stride..],
         add: true,
-    }
-    .compute();
-}
-
-/// `out = x·keys`.
-fn spread(block: &Block<'_>, x: &Matrix, keys: &Matrix, out: &mut Matrix) {
-    Product {
-        left: Left::Rows(x.from(0, 0)),
-        right: keys.from(block.keys.start, 0),
-        sizes: [block.queries(), out.stride, block.keys.len()],
-        out_stride: out.stride,
-        out: &mut out.data,
-        add: false,
     }
     .compute();
 }

@@ -18,15 +18,7 @@ pub(super) fn attend(part: Part<'_>, [q, k, v]: [&[f32]; 3], out: &mut [&mut [f3
     for block in part.blocks() {
         score(part, &block, (q, &mut queries), &keys, &mut scores);
         with_widest(Softmax { block: &block, scores: &mut scores, told: &mut told });
-        Product {
-            left: Left::Rows(scores.from(0, 0)),
-            right: values.from(block.keys.start, 0),
-            sizes: [block.queries(), sums.stride, block.keys.len()],
-            out_stride: sums.stride,
-            out: &mut sums.data,
-            add: false,
-        }
-        .compute();
+        spread(&block, &scores, &values, &mut sums);
         part.put(&sums, &mut out[block.positions.clone()], |query| told[query].share);
         for (query, told) in told[..block.queries()].iter().enumerate() {
             log_sums[block.log_sum(query, part.shape.seq)] = told.log_sum;
@@ -44,12 +36,30 @@ pub(super) fn score(
 ) {
     let scale = (part.shape.head_dim as f32).sqrt().recip();
     part.lay(q, block.positions.clone(), scale, queries);
+    across(part, block, queries, keys, scores);
+}
+
+/// `out = x·columns`: each of the block's queries with each of its keys, over the dimensions of a head.
+pub(super) fn across(part: Part<'_>, block: &Block<'_>, x: &Matrix, columns: &Matrix, out: &mut Matrix) {
     Product {
-        left: Left::Rows(queries.from(0, 0)),
-        right: keys.from(0, block.keys.start),
+        left: Left::Rows(x.from(0, 0)),
+        right: columns.from(0, block.keys.start),
         sizes: [block.queries(), block.width(), part.shape.head_dim],
-        out_stride: scores.stride,
-        out: &mut scores.data,
+        out_stride: out.stride,
+        out: &mut out.data,
+        add: false,
+    }
+    .compute();
+}
+
+/// `out = x·rows`: the rows of the block's keys, as much of each as `x` has for a query.
+pub(super) fn spread(block: &Block<'_>, x: &Matrix, rows: &Matrix, out: &mut Matrix) {
+    Product {
+        left: Left::Rows(x.from(0, 0)),
+        right: rows.from(block.keys.start, 0),
+        sizes: [block.queries(), out.stride, block.keys.len()],
+        out_stride: out.stride,
+        out: &mut out.data,
         add: false,
     }
     .compute();
