@@ -204,7 +204,8 @@ pub fn log_path(run: &RunDir, stage: &str) -> PathBuf {
 const PROGRESS: Duration = Duration::from_secs(1);
 const HEADER: &str = "run.json";
 const EVENTS: &str = "events.jsonl";
-const HITS: &str = "hits";
+/// What was there from the start, a [`hit_line`] each.
+pub(crate) const HITS: &str = "hits";
 const ALIVE: &str = "alive";
 
 /// Writes a run's folder.
@@ -258,12 +259,6 @@ impl Recorder {
         line["at"] = rfc3339(SystemTime::now()).into();
         // In one piece: `writeln!` of a value is a system call a token, and a kill between two leaves half a line.
         self.events.write_all(format!("{line}\n").as_bytes()).map_err(EngineError::io(self.dir.path()))
-    }
-
-    /// What was there from the start, as lines of a key and a name.
-    pub fn add_hits(&self, hits: &[(Digest, &str)], before: Option<&RunDir>) -> Result<(), EngineError> {
-        let text: String = hits.iter().map(|(key, name)| format!("{key} {name}\n")).collect();
-        self.add_text(HITS, &text, before)
     }
 
     /// A file that the run before may have too: then both share it.
@@ -331,7 +326,23 @@ impl Stages {
 }
 
 fn is_text(path: &Path, text: &str) -> io::Result<bool> {
-    Ok(fs::metadata(path)?.len() == text.len() as u64 && fs::read(path)? == text.as_bytes())
+    let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
+    let mut rest = text.as_bytes();
+    loop {
+        let next = file.fill_buf()?;
+        match (next.len(), rest.strip_prefix(next)) {
+            (0, _) => return Ok(rest.is_empty()),
+            (_, None) => return Ok(false),
+            (read, Some(left)) => {
+                file.consume(read);
+                rest = left;
+            }
+        }
+    }
+}
+
+pub(crate) fn hit_line(key: &Digest, name: &str) -> String {
+    format!("{key} {name}\n")
 }
 
 /// Name and key of what was there when a run began.

@@ -27,7 +27,7 @@ use crate::prepare::Known;
 use crate::record::Recorder;
 use crate::resources::Resources;
 use crate::state::{End, State};
-use crate::{EngineError, Options, Outcome, Report, RunEvent, Stop, Summary};
+use crate::{EngineError, Options, Outcome, Report, RunEvent, Stop, Summary, record};
 use obstacles::{is_local, obstacles};
 
 /// How often the loop looks whether it was asked to stop, and whether a pause or a timeout is over.
@@ -172,23 +172,30 @@ impl<'a> Runner<'a> {
         for &index in part {
             self.set(index, State::Waiting);
         }
+        let mut hits = String::new();
         for &index in part {
-            let waits = |from: &usize| matches!(self.states[*from], State::Waiting);
-            let needs: BTreeSet<usize> = self.needs(index).into_iter().filter(waits).collect();
-            needs.into_iter().for_each(|from| self.wait_for(index, from));
-        }
-        let mut hits = Vec::new();
-        for &index in part {
-            let judged = !self.stage(index).when.is_empty() || !self.stage(index).gates.is_empty();
-            if self.look.is_done(index) && !judged {
-                hits.extend(self.look.keys[index].map(|key| (key, self.stage(index).name.as_str())));
+            let stage = self.stage(index);
+            if self.look.is_done(index) && stage.when.is_empty() && stage.gates.is_empty() {
+                hits.extend(self.look.keys[index].map(|key| record::hit_line(&key, &stage.name)));
                 let event = self.done(index, Outcome::Hit, None);
                 (self.observer)(&event);
-            } else if self.open[index] == 0 && matches!(self.states[index], State::Waiting) {
+            }
+        }
+        // Done before anything waits: a large run that finds everything has no edges to keep.
+        self.recorder.add_text(record::HITS, &hits, self.run_before()?.as_ref())?;
+        let waits = |state: &State| matches!(state, State::Waiting);
+        for &index in part {
+            if !waits(&self.states[index]) {
+                continue;
+            }
+            let needs: BTreeSet<usize> =
+                self.needs(index).into_iter().filter(|&from| waits(&self.states[from])).collect();
+            needs.into_iter().for_each(|from| self.wait_for(index, from));
+            if self.open[index] == 0 {
                 self.due.push_back(index);
             }
         }
-        self.recorder.add_hits(&hits, self.run_before()?.as_ref())
+        Ok(())
     }
 
     fn run_before(&self) -> Result<Option<RunDir>, EngineError> {

@@ -151,17 +151,17 @@ fn read_stages(stages: Table, reader: &Reader, report: &mut Report) -> Stages {
 }
 
 /// The drafts in their order, with their ties as indices into that order.
-fn build(drafts: Drafts, ties: Vec<Ties>, sorted: &[usize]) -> Option<Vec<Stage>> {
+fn build(drafts: Drafts, mut ties: Vec<Ties>, sorted: &[usize]) -> Option<Vec<Stage>> {
     let mut rank = vec![None; drafts.len()];
     sorted.iter().enumerate().for_each(|(new, &old)| rank[old] = Some(new));
     let services: BTreeSet<usize> = ties.iter().filter_map(|ties| ties.service).collect();
-    let mut stages: Vec<(usize, Stage)> = Vec::with_capacity(drafts.len());
-    for (old, (draft, ties)) in drafts.into_iter().zip(ties).enumerate() {
-        let stage = Stage { is_service: services.contains(&old), ..stage(*draft, ties, &rank)? };
-        stages.push((rank[old]?, stage));
+    let mut drafts: Vec<Option<Box<Draft>>> = drafts.into_iter().map(Some).collect();
+    let mut stages = Vec::with_capacity(drafts.len());
+    for &old in sorted {
+        let stage = stage(*drafts[old].take()?, std::mem::take(&mut ties[old]), &rank)?;
+        stages.push(Stage { is_service: services.contains(&old), ..stage });
     }
-    stages.sort_by_key(|(rank, _)| *rank);
-    Some(stages.into_iter().map(|(_, stage)| stage).collect())
+    (stages.len() == drafts.len()).then_some(stages)
 }
 
 fn stage(draft: Draft, ties: Ties, rank: &[Option<usize>]) -> Option<Stage> {
@@ -185,7 +185,7 @@ fn stage(draft: Draft, ties: Ties, rank: &[Option<usize>]) -> Option<Stage> {
             None => None,
         },
         is_service: false,
-        executor: draft.executor.into_executor(),
+        executor: draft.executor,
         places: draft.places,
         matrix: draft.matrix,
     })

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::Source;
 
@@ -20,15 +21,30 @@ impl Severity {
     }
 }
 
-/// Where something was written.
+/// Where something was written: 16 bytes, for a large file has millions of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// In the pipeline file, as byte offsets.
-    File(Range<usize>),
+    File { start: u32, end: u32 },
     /// On the command line: the argument as it was typed.
-    Argument(String),
+    Argument(Arc<String>),
     /// Nowhere in particular, e.g. something that is missing from the file.
     Nowhere,
+}
+
+impl Origin {
+    /// In a file that is no longer than [`Origin::FURTHEST`].
+    pub fn file(span: Range<usize>) -> Origin {
+        let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Origin::File { start: offset(span.start), end: offset(span.end) }
+    }
+
+    /// The longest text that offsets reach.
+    pub const FURTHEST: usize = u32::MAX as usize;
+
+    pub fn argument(text: impl Into<String>) -> Origin {
+        Origin::Argument(Arc::new(text.into()))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +72,7 @@ impl std::error::Error for Diagnostic {}
 impl Diagnostic {
     pub(crate) fn new(severity: Severity, origin: &Origin, message: impl Into<String>) -> Diagnostic {
         let (span, argument) = match origin {
-            Origin::File(span) => (Some(span.clone()), None),
+            Origin::File { start, end } => (Some(*start as usize..*end as usize), None),
             Origin::Argument(text) => (None, Some(text.as_str().into())),
             Origin::Nowhere => (None, None),
         };
@@ -167,7 +183,7 @@ mod tests {
     #[test]
     fn a_mistake_at_the_end_of_a_line_is_underlined_there() {
         for (text, at) in [("# a\r", 3), ("# a\r\nb", 3), ("# a\r\nb", 4), ("ab", 2)] {
-            let found = Diagnostic::error(&Origin::File(at..at + 1), "wrong");
+            let found = Diagnostic::error(&Origin::file(at..at + 1), "wrong");
             let told = found.render_plain(&Source { name: "p.toml", text });
             assert!(told.contains(&format!("p.toml:1:{}: error: wrong", at + 1)) && told.contains('^'), "{told}");
         }

@@ -38,7 +38,7 @@ mod tests;
 use gazal_stage_api::Kinds;
 
 pub use condition::{Bound, Comparison, Condition, Metric};
-pub use diagnostic::{Diagnostic, Origin, Severity};
+pub use diagnostic::{Diagnostic, Severity};
 pub use executor::{Executor, SlurmOptions};
 pub use merge::Overrides;
 pub use pipeline::{Input, OutputRef, Pipeline, Stage};

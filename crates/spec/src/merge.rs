@@ -41,7 +41,7 @@ pub(crate) fn apply(mut file: Table, overrides: &Overrides, kinds: &Kinds, repor
 fn unknown_profile(name: &str, profiles: Option<&Table>, report: &mut Report) {
     let names = profiles.into_iter().flat_map(Table::names);
     let help = one_of(name, "the profiles are", names);
-    report.error(&Origin::Argument(format!("--profile {name}")), format!("there is no profile `{name}`")).help(help);
+    report.error(&Origin::argument(format!("--profile {name}")), format!("there is no profile `{name}`")).help(help);
 }
 
 fn merge_layer(file: &mut Table, layer: &Table) {
@@ -78,7 +78,7 @@ fn merge(base: &mut Table, layer: &Table) {
 fn set_layer(file: &Table, set: &[(String, String)], report: &mut Report) -> Table {
     let mut layer = Table::default();
     for (path, text) in set {
-        let origin = Origin::Argument(format!("--set {path}={text}"));
+        let origin = Origin::argument(format!("--set {path}={text}"));
         let steps: Vec<&str> = path.split('.').collect();
         if names_something(file, &steps, &origin, report) {
             let value = parse_value(text, &origin).unwrap_or_else(|| Node::text(origin.clone(), text.as_str()));
@@ -134,12 +134,12 @@ fn insert_at(layer: &mut Table, steps: &[&str], value: Node, origin: &Origin) {
 /// `--backend`: first those for the whole pipeline, which also take the place of what stages say themselves.
 fn set_backends(file: &mut Table, backends: &[(Option<String>, String)], report: &mut Report) {
     for (_, backend) in backends.iter().filter(|(stage, _)| stage.is_none()) {
-        let origin = Origin::Argument(format!("--backend {backend}"));
+        let origin = Origin::argument(format!("--backend {backend}"));
         forget_backends(file);
         insert_at(file, &["pipeline", "backend"], Node::text(origin.clone(), backend.as_str()), &origin);
     }
     for (stage, backend) in backends.iter().filter_map(|(stage, backend)| Some((stage.as_ref()?, backend))) {
-        let origin = Origin::Argument(format!("--backend {stage}={backend}"));
+        let origin = Origin::argument(format!("--backend {stage}={backend}"));
         if names_stage(file, stage, &origin, report) {
             let value = Node::text(origin.clone(), backend.as_str());
             insert_at(file, &["stages", stage, "backend"], value, &origin);

@@ -15,7 +15,7 @@ pub(crate) fn sort(ties: &[Ties]) -> Vec<usize> {
     let mut readers = vec![Vec::new(); ties.len()];
     let mut open = vec![0; ties.len()];
     for (reader, ties) in ties.iter().enumerate() {
-        let needs: BTreeSet<usize> = ties.links.iter().map(|link| link.stage).collect();
+        let needs: BTreeSet<usize> = ties.links().map(|link| link.stage).collect();
         open[reader] = needs.len();
         needs.iter().for_each(|&need| readers[need].push(reader));
     }
@@ -57,7 +57,7 @@ fn shortest_cycle(start: usize, ties: &[Ties], left: &BTreeSet<usize>) -> Option
     let mut reached_from = HashMap::new();
     let mut queue = VecDeque::from([start]);
     while let Some(stage) = queue.pop_front() {
-        for link in ties[stage].links.iter().filter(|link| left.contains(&link.stage)) {
+        for link in ties[stage].links().filter(|link| left.contains(&link.stage)) {
             if link.stage == start {
                 return Some(path(start, stage, &reached_from));
             }
@@ -82,7 +82,7 @@ fn path(start: usize, end: usize, reached_from: &HashMap<usize, usize>) -> Vec<u
 fn report_cycle(cycle: &[usize], drafts: &[Box<Draft>], ties: &[Ties], report: &mut Report) {
     let (first, second) = (cycle[0], cycle.get(1).copied().unwrap_or(cycle[0]));
     let origin =
-        ties[first].links.iter().find(|link| link.stage == second).map_or(Origin::Nowhere, |link| link.origin.clone());
+        ties[first].links().find(|link| link.stage == second).map_or(Origin::Nowhere, |link| link.origin.clone());
     if cycle.len() == 1 {
         report.error(&origin, format!("the stage `{}` needs its own output", drafts[first].base));
         return;

@@ -31,7 +31,7 @@ pub struct Stage {
     pub base: String,
     pub kind: &'static dyn DynKind,
     /// As written, references replaced, aliases by their canonical names. Defaults are not filled in. Stages with the
-    /// same may share them, as they do the policy and the point.
+    /// same may share them, as they do the executor, the policy and the point.
     pub params: Arc<Map<String, Value>>,
     /// In the order of the kind's ports; ports without a connection are left out.
     pub inputs: Vec<Input>,
@@ -40,7 +40,7 @@ pub struct Stage {
     pub backend: BackendChoice,
     pub precision: Precision,
     pub needs: Needs,
-    pub executor: Executor,
+    pub executor: Arc<Executor>,
     pub policy: Arc<Policy>,
     /// All must hold, or the stage is left out.
     pub when: Vec<Condition>,

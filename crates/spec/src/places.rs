@@ -4,7 +4,7 @@
 //! fields are shared by all stages that have the same ones.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::source::Lines;
@@ -13,18 +13,24 @@ use crate::{Place, Source};
 /// The places of a stage's fields: "" for the stage itself, `kind`, `seed`, `params.beta`, `inputs.model`, ...
 #[derive(Clone, Debug, Default)]
 pub struct Places {
-    file: Arc<str>,
-    names: Arc<[String]>,
+    shape: Arc<Shape>,
     /// Line and column.
     spots: Box<[(u32, u32)]>,
+}
+
+/// What stages with the same fields share.
+#[derive(Debug, Default)]
+struct Shape {
+    file: Arc<str>,
+    names: Vec<String>,
 }
 
 impl Places {
     /// Where the file says it; what the command line says has no place.
     pub fn get(&self, field: &str) -> Option<Place> {
-        let at = self.names.iter().position(|name| name == field)?;
+        let at = self.shape.names.iter().position(|name| name == field)?;
         let (line, column) = self.spots[at];
-        Some(Place { file: self.file.to_string(), line: line as usize, column: column as usize })
+        Some(Place { file: self.shape.file.to_string(), line: line as usize, column: column as usize })
     }
 }
 
@@ -32,7 +38,7 @@ impl Places {
 pub(crate) struct Surveyor<'a> {
     lines: Lines<'a>,
     file: Arc<str>,
-    shapes: RefCell<HashSet<Arc<[String]>>>,
+    shapes: RefCell<HashMap<Vec<String>, Arc<Shape>>>,
 }
 
 impl<'a> Surveyor<'a> {
@@ -43,17 +49,16 @@ impl<'a> Surveyor<'a> {
     /// The places of fields that begin at these bytes.
     pub fn places(&self, fields: Vec<(String, usize)>) -> Places {
         let spots = fields.iter().map(|(_, offset)| self.lines.spot(*offset)).collect();
-        let names: Vec<String> = fields.into_iter().map(|(name, _)| name).collect();
-        Places { file: self.file.clone(), names: self.shared(names), spots }
+        Places { shape: self.shape(fields.into_iter().map(|(name, _)| name).collect()), spots }
     }
 
-    fn shared(&self, names: Vec<String>) -> Arc<[String]> {
+    fn shape(&self, names: Vec<String>) -> Arc<Shape> {
         let mut shapes = self.shapes.borrow_mut();
-        if let Some(known) = shapes.get(names.as_slice()) {
+        if let Some(known) = shapes.get(&names) {
             return known.clone();
         }
-        let names: Arc<[String]> = names.into();
-        shapes.insert(names.clone());
-        names
+        let shape = Arc::new(Shape { file: self.file.clone(), names: names.clone() });
+        shapes.insert(names, shape.clone());
+        shape
     }
 }

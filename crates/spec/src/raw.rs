@@ -257,24 +257,30 @@ impl IntoIterator for Table {
 impl FromIterator<Entry> for Table {
     fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Table {
         let mut table = Table { entries: entries.into_iter().collect(), index: None };
+        // Most tables are small and stay, and a vector has room for four at least.
+        table.entries.shrink_to_fit();
         table.reindex();
         table
     }
 }
 
-/// Parses a file; `None` when it is not TOML. Every mistake is in the report.
+/// Parses a file; `None` when it is not TOML or too long. Every mistake is in the report.
 ///
 /// After names that are defined twice reading goes on, with all that was said under either.
 pub(crate) fn parse(text: &str, report: &mut Report) -> Option<Table> {
+    if text.len() > Origin::FURTHEST {
+        report.error(&Origin::Nowhere, "this file is longer than 4 GiB");
+        return None;
+    }
     if let Some(table) = parse_pieces(text, pieces::LENGTH, report) {
         return Some(table);
     }
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
-        let origin = error.span().map_or(Origin::Nowhere, Origin::File);
+        let origin = error.span().map_or(Origin::Nowhere, Origin::file);
         report.error(&origin, syntax_message(text, error));
     }
-    errors.iter().all(is_duplicate).then(|| read_table(table.into_inner(), &Origin::File, report))
+    errors.iter().all(is_duplicate).then(|| read_table(table.into_inner(), &Origin::file, report))
 }
 
 /// Parses a long file in pieces; `None` where that is not the same.
@@ -282,7 +288,7 @@ fn parse_pieces(text: &str, length: usize, report: &mut Report) -> Option<Table>
     let mut whole = Table::default();
     let mut found = Report::default();
     for piece in pieces::pieces(text, length).filter(|pieces| pieces.len() > 1)? {
-        let locate = |span: Range<usize>| Origin::File(piece.start + span.start..piece.start + span.end);
+        let locate = |span: Range<usize>| Origin::file(piece.start + span.start..piece.start + span.end);
         let table = DeTable::parse(&text[piece.clone()]).ok()?;
         whole.join(read_table(table.into_inner(), &locate, &mut found));
     }
@@ -321,7 +327,9 @@ fn read(value: DeValue, span: Range<usize>, locate: Locate, report: &mut Report)
         DeValue::Integer(integer) => number(read_integer(&integer), "does not fit 64 bits", &origin, report),
         DeValue::Float(float) => number(read_float(&float), "is not a finite number", &origin, report),
         DeValue::Array(items) => {
-            Data::Array(items.into_iter().map(|item| read_spanned(item, locate, report)).collect())
+            let mut nodes = Vec::with_capacity(items.len());
+            nodes.extend(items.into_iter().map(|item| read_spanned(item, locate, report)));
+            Data::Array(nodes)
         }
         DeValue::Table(table) => Data::Table(read_table(table, locate, report)),
     };

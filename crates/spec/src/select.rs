@@ -153,6 +153,6 @@ impl Stage {
 }
 
 fn wrong(argument: &str, mistake: Mistake) -> Diagnostic {
-    let origin = if argument.is_empty() { Origin::Nowhere } else { Origin::Argument(argument.into()) };
+    let origin = if argument.is_empty() { Origin::Nowhere } else { Origin::argument(argument) };
     Diagnostic { help: mistake.help, ..Diagnostic::error(&origin, mistake.message) }
 }

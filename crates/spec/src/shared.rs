@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::Policy;
+use crate::{Executor, Policy};
 
 /// The last of each; one that is equal to it becomes the same.
 #[derive(Default)]
 pub(crate) struct Shared {
     pub params: Last<Map<String, Value>>,
     pub policy: Last<Policy>,
+    pub executor: Last<Executor>,
     pub matrix: Last<Map<String, Value>>,
 }
 

@@ -16,7 +16,7 @@ use crate::settings::{Needs, Settings, read_needs, scalar};
 use crate::shared::Shared;
 use crate::substitute::{Axes, Scope};
 use crate::suggest::{nearest, one_of};
-use crate::{Places, Policy, keys, matrix, policy};
+use crate::{Executor, Places, Policy, keys, matrix, policy};
 
 /// A stage or matrix point whose inputs are still names.
 pub(crate) struct Draft {
@@ -33,7 +33,7 @@ pub(crate) struct Draft {
     pub inputs: Table,
     pub settings: Settings,
     pub needs: Needs,
-    pub executor: Choice,
+    pub executor: Arc<Executor>,
     pub policy: Arc<Policy>,
     pub when: Vec<Written>,
     pub gates: Vec<Written>,
@@ -135,7 +135,7 @@ impl Reader<'_> {
         let scope = Scope { params: self.params, matrix: axes };
         scope.fill_table(&mut table, &|name| !["kind", "enabled"].contains(&name), report);
         let written = keys::take_table(&mut table, "params", report);
-        let inputs = subtable(&table, "inputs", report);
+        let inputs = keys::take_table(&mut table, "inputs", report);
         let declared = declare(&table, &inputs, report);
         let params = match stage.kind {
             Some(checker) => checker.check(written, stage.origin, report),
@@ -149,6 +149,7 @@ impl Reader<'_> {
         }
         let executor = Choice::read(&table, &self.executor, report);
         executor.warn_idle(&table, report);
+        let places = self.places(stage, &table, &inputs, &params.table);
         let point = if let Axes::Point(point) = axes { point } else { &raw::EMPTY };
         Draft {
             name: matrix::point_name(stage.name, point),
@@ -163,8 +164,8 @@ impl Reader<'_> {
             when: conditions(&table, "when", report),
             gates: conditions(&table, "gate", report),
             service: table.get("service").and_then(|node| read_service(node, report)),
-            executor,
-            places: self.places(stage, &table, &params.table),
+            executor: self.shared.executor.or(executor.into_executor()),
+            places,
             params: self.shared.params.or(params.map),
             matrix: self.shared.matrix.or(point.to_map()),
         }
@@ -189,7 +190,7 @@ impl Reader<'_> {
         self.kinds.get(node.as_str()?)
     }
 
-    fn places(&self, stage: &Named, table: &Table, params: &Table) -> Places {
+    fn places(&self, stage: &Named, table: &Table, inputs: &Table, params: &Table) -> Places {
         let mut places = Vec::new();
         for name in
             ["seed", "backend", "precision", "when", "gate", "service", "retries", "timeout", "pool", "executor"]
@@ -199,8 +200,9 @@ impl Reader<'_> {
         }
         self.add_place(&mut places, "", Some(stage.origin));
         self.add_place(&mut places, "kind", table.get("kind").map(|node| &node.origin));
-        for name in ["inputs", "outputs", "needs"] {
-            for entry in table.table(name).into_iter().flat_map(Table::iter) {
+        let tables = [("inputs", Some(inputs)), ("outputs", table.table("outputs")), ("needs", table.table("needs"))];
+        for (name, table) in tables {
+            for entry in table.into_iter().flat_map(Table::iter) {
                 self.add_place(&mut places, &format!("{name}.{}", entry.name), Some(&entry.node.origin));
             }
         }
@@ -219,8 +221,8 @@ impl Reader<'_> {
     }
 
     fn add_place(&self, places: &mut Vec<(String, usize)>, name: &str, origin: Option<&Origin>) {
-        if let Some(Origin::File(span)) = origin {
-            places.push((name.into(), span.start));
+        if let Some(Origin::File { start, .. }) = origin {
+            places.push((name.into(), *start as usize));
         }
     }
 }

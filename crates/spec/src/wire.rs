@@ -16,15 +16,22 @@ pub(crate) struct Ties {
     pub when: Vec<Condition>,
     pub gates: Vec<Condition>,
     pub service: Option<usize>,
+    /// What conditions and services need, beyond the wires.
+    further: Vec<Link>,
+}
+
+impl Ties {
     /// Every other draft that must be done before this one, and where the file says so.
-    pub links: Vec<Link>,
+    pub fn links(&self) -> impl Iterator<Item = &Link> {
+        self.wires.iter().flat_map(|wire| &wire.from).chain(&self.further)
+    }
 }
 
 /// Connects one draft: its inputs, its conditions and the stage that serves it.
 pub(crate) fn tie(at: usize, drafts: &[Box<Draft>], directory: &Directory, report: &mut Report) -> Ties {
     let draft = &drafts[at];
     let wires = connect(draft, drafts, directory, report);
-    let mut links: Vec<Link> = wires.iter().flat_map(|wire| &wire.from).cloned().collect();
+    let mut further = Vec::new();
     let mut conditions = |all: &[Written], report: &mut Report| -> Vec<Condition> {
         let mut read = Vec::new();
         for Written { text, origin } in all {
@@ -32,7 +39,7 @@ pub(crate) fn tie(at: usize, drafts: &[Box<Draft>], directory: &Directory, repor
                 Ok(condition) => {
                     let condition = condition.seen_from(at);
                     let others = condition.stages().filter(|&stage| stage != at);
-                    links.extend(others.map(|stage| Link { stage, output: String::new(), origin: origin.clone() }));
+                    further.extend(others.map(|stage| Link { stage, output: String::new(), origin: origin.clone() }));
                     read.push(condition);
                 }
                 Err(mistake) => report.mistake(origin, mistake),
@@ -45,7 +52,7 @@ pub(crate) fn tie(at: usize, drafts: &[Box<Draft>], directory: &Directory, repor
         let found = service(written, at, drafts, directory);
         found.map_err(|mistake| report.mistake(&written.origin, mistake)).ok().flatten()
     });
-    links.extend(service.zip(draft.service.as_ref()).map(|(stage, written)| Link {
+    further.extend(service.zip(draft.service.as_ref()).map(|(stage, written)| Link {
         stage,
         output: String::new(),
         origin: written.origin.clone(),
@@ -58,7 +65,7 @@ pub(crate) fn tie(at: usize, drafts: &[Box<Draft>], directory: &Directory, repor
             format!("`{}` decides whether the stage runs, but needs its own metrics", own.text),
         );
     }
-    Ties { wires, when, gates, service, links }
+    Ties { wires, when, gates, service, further }
 }
 
 /// The one stage that serves another; `None` where that is unknown because of another mistake.
@@ -89,7 +96,6 @@ pub(crate) struct Wire {
     pub from: Vec<Link>,
 }
 
-#[derive(Clone)]
 pub(crate) struct Link {
     pub stage: usize,
     pub output: String,
@@ -108,7 +114,9 @@ pub(crate) fn connect(draft: &Draft, drafts: &[Box<Draft>], directory: &Director
             connector.wire(entry, None, report);
         }
     }
-    ports.inputs.iter().filter_map(|port| connector.connect(port, report)).collect()
+    let mut wires = Vec::with_capacity(ports.inputs.len());
+    wires.extend(ports.inputs.iter().filter_map(|port| connector.connect(port, report)));
+    wires
 }
 
 fn unknown_port(draft: &Draft, entry: &Entry, ports: &[InPort], report: &mut Report) {
@@ -157,6 +165,7 @@ impl Connector<'_> {
         if let Some(port) = port.filter(|_| complete) {
             check_arity(entry, port, &from, report);
         }
+        from.shrink_to_fit();
         Wire { port: entry.name.clone(), from }
     }
 

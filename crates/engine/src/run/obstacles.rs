@@ -48,5 +48,5 @@ const SLURM_HELP: &str = "run on a machine that can submit jobs, or set `executo
 
 /// Whether a stage's worker is a process of this machine.
 pub(super) fn is_local(stage: &Stage) -> bool {
-    stage.executor == Executor::Local
+    *stage.executor == Executor::Local
 }

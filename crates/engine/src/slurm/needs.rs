@@ -26,7 +26,7 @@ pub struct SlurmNeeds {
 impl SlurmNeeds {
     /// Those of a stage that is to run on Slurm.
     pub fn of(stage: &Stage, limit: Option<Duration>) -> Option<SlurmNeeds> {
-        let Executor::Slurm(options) = &stage.executor else { return None };
+        let Executor::Slurm(options) = &*stage.executor else { return None };
         let needs = stage.needs;
         Some(SlurmNeeds { options: options.clone(), cpus: needs.cpus, gpus: needs.gpus, memory: needs.memory, limit })
     }

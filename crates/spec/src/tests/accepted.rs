@@ -369,7 +369,7 @@ fn the_executor_and_its_options_are_the_stages_own_or_the_pipelines() {
             ..SlurmOptions::default()
         })
     };
-    let executors: Vec<&Executor> = pipeline.stages.iter().map(|stage| &stage.executor).collect();
+    let executors: Vec<&Executor> = pipeline.stages.iter().map(|stage| &*stage.executor).collect();
     assert_eq!(executors, [&options("gpu", None, &["--exclusive"]), &Executor::Local, &options("cpu", Some(8), &[])]);
     assert!(pipeline.warnings.is_empty());
 }
