@@ -53,8 +53,8 @@ fn show(explanation: &Explanation, out: &mut Out) {
 
 /// What the causes are differences from.
 fn compared(planned: &Planned) -> String {
-    let past = planned.estimate.as_ref();
-    past.map(|past| format!(" (compared with {} of {})", past.past.short(), past.finished)).unwrap_or_default()
+    let past = planned.estimate.as_ref().and_then(|estimate| estimate.past.as_ref());
+    past.map(|past| format!(" (compared with {} of {})", past.key.short(), past.finished)).unwrap_or_default()
 }
 
 fn list(causes: &[Cause], out: &mut Out) {

@@ -1,6 +1,6 @@
 //! `plan`: what a run would do, and why.
 
-use gazal_engine::{Plan, PlanState};
+use gazal_engine::{Plan, PlanState, Planned};
 
 use crate::args::{Args, PlanOut};
 use crate::failure::{Exit, Failure};
@@ -8,7 +8,7 @@ use crate::out::Out;
 use crate::plan_file::PlanFile;
 use crate::run::warn;
 use crate::workspace::Workspace;
-use crate::{App, words};
+use crate::{App, machine, words};
 
 pub(crate) fn plan(app: &App, args: &Args, verb: &PlanOut, out: &mut Out) -> Result<Exit, Failure> {
     let workspace = Workspace::open_planned(app, args, &verb.plan)?;
@@ -40,13 +40,32 @@ fn show(plan: &Plan, out: &mut Out) {
     let [hit, run, maybe] = [PlanState::Hit, PlanState::Run, PlanState::Maybe].map(count);
     let skip = Some(count(PlanState::Skip)).filter(|skip| *skip > 0).map(|skip| format!(", {skip} left out"));
     out.line(format!("{run} to run, {maybe} depending on them, {hit} up to date{}", skip.unwrap_or_default()));
-    let estimates: Vec<_> = plan.stages.iter().filter_map(|stage| stage.estimate.as_ref()).collect();
-    if !estimates.is_empty() {
-        let seconds = words::duration(estimates.iter().map(|one| one.seconds).sum());
-        let disk = words::bytes(estimates.iter().map(|one| one.bytes).sum());
-        let memory = estimates.iter().filter_map(|one| one.peak_bytes).max();
-        let memory = memory.map(|bytes| format!(", {} of memory", words::bytes(bytes))).unwrap_or_default();
-        let known = format!("{} of {}", estimates.len(), run + maybe);
-        out.line(format!("about {seconds} of work, {disk} of disk{memory}, by what {known} took before"));
+    if let Some(takes) = takes(&plan.stages, run + maybe) {
+        out.line(takes);
     }
+}
+
+/// What the stages will take together, each part with how many of `count` stages it is known of.
+fn takes(stages: &[Planned], count: usize) -> Option<String> {
+    let estimates = || stages.iter().filter_map(|stage| Some((stage, stage.estimate.as_ref()?)));
+    let seconds: Vec<f64> = estimates().filter_map(|(_, one)| one.seconds).collect();
+    let disk: Vec<u64> = estimates().filter_map(|(_, one)| one.bytes).collect();
+    let known = |told: String, of: usize| (of > 0).then(|| format!("{told} (known of {of} of {count})"));
+    let memory = estimates().filter_map(|(stage, one)| Some((one.peak_bytes?, stage))).max_by_key(|(most, _)| *most);
+    let memory = memory.map(|(bytes, stage)| {
+        let here = machine::memory();
+        let more = if bytes > here {
+            format!(", more than the {} of this machine", words::bytes(here))
+        } else {
+            String::new()
+        };
+        format!("{} of memory for `{}`{more}", words::bytes(bytes), stage.name)
+    });
+    let parts = [
+        known(format!("{} of work", words::duration(seconds.iter().sum())), seconds.len()),
+        known(format!("{} of disk", words::bytes(disk.iter().sum())), disk.len()),
+        memory,
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| format!("about {}", parts.join(", ")))
 }

@@ -1,39 +1,113 @@
-//! What a stage will take, from what it took.
+//! What a stage will take: from what it took, and from what its kind foresees.
 
-use gazal_spec::Stage;
-use gazal_store::Digest;
+use std::collections::BTreeMap;
+
+use gazal_spec::{OutputRef, Pipeline, Stage};
+use gazal_stage_api::{Forecast, Foreseen, Foresight};
+use gazal_store::{Artifact, Digest, Made, Store};
 use serde::{Deserialize, Serialize};
 
 use crate::history::{Deed, History};
 use crate::prepare::Draft;
 
-/// Time, disk and memory of a stage that will run, as its nearest past action took them.
+/// Time, disk and memory of a stage that will run; what nobody knows is left out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
-    pub seconds: f64,
-    /// Of its outputs.
-    pub bytes: u64,
+    /// What the past action took, times how much more there is to do now where the kind can tell.
+    pub seconds: Option<f64>,
+    /// Of its outputs: as the kind foresees them, else as the past action made them.
+    pub bytes: Option<u64>,
+    /// Of the past action, or what the kind foresees at least, if that is more.
     pub peak_bytes: Option<u64>,
-    /// Whether the past action had the same parameters.
+    pub past: Option<Past>,
+}
+
+/// The past action nearest to what will run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Past {
+    /// Causes are its differences.
+    pub key: Digest,
+    /// Whether it had the same parameters.
     pub same_params: bool,
-    /// The past action's key; causes are its differences.
-    pub past: Digest,
     /// When it ended, RFC 3339 in UTC.
     pub finished: String,
 }
 
 impl Estimate {
-    /// `None` where no action of its kind is remembered.
-    pub(crate) fn of(stage: &Stage, draft: &Draft, history: &History) -> Option<Estimate> {
-        let Deed { manifest, receipt } = history.nearest(&stage.name, draft)?;
-        let sizes = receipt.outputs.values().filter_map(|output| history.store.tree(&output.artifact).ok());
-        Some(Estimate {
-            seconds: receipt.seconds,
-            bytes: sizes.map(|tree| tree.size()).sum(),
-            peak_bytes: receipt.peak_bytes,
-            same_params: manifest.params == draft.manifest.params,
-            past: manifest.key(),
-            finished: receipt.finished.clone(),
-        })
+    /// `None` where neither the kind nor the past says anything.
+    pub(crate) fn of(stage: &Stage, draft: &Draft, forecast: &Forecast, history: &History) -> Option<Estimate> {
+        let past = history.nearest(&stage.name, draft);
+        let sizes: BTreeMap<&String, u64> = past.map(|past| sizes(past, history.store)).unwrap_or_default();
+        let bytes = stage.outputs.iter().map(|output| {
+            let foreseen = forecast.outputs.get(&output.name).and_then(|output| output.bytes);
+            foreseen.or_else(|| sizes.get(&output.name).copied())
+        });
+        let estimate = Estimate {
+            seconds: past.map(|past| past.receipt.seconds * growth(stage, past, forecast)),
+            bytes: bytes.flatten().reduce(|sum, bytes| sum.saturating_add(bytes)),
+            peak_bytes: past.and_then(|past| past.receipt.peak_bytes).max(forecast.peak_bytes),
+            past: past.map(|past| Past {
+                key: past.manifest.key(),
+                same_params: past.manifest.params == draft.manifest.params,
+                finished: past.receipt.finished.clone(),
+            }),
+        };
+        let Estimate { seconds, bytes, peak_bytes, past } = &estimate;
+        let says_something = seconds.is_some() || bytes.is_some() || peak_bytes.is_some() || past.is_some();
+        says_something.then_some(estimate)
+    }
+}
+
+fn sizes<'a>(past: &'a Deed, store: &Store) -> BTreeMap<&'a String, u64> {
+    let size = |artifact: &Artifact| store.tree(artifact).ok().map(|tree| tree.size());
+    let outputs = past.receipt.outputs.iter();
+    outputs.filter_map(|(name, output)| Some((name, size(&output.artifact)?))).collect()
+}
+
+/// How many times as much there is to do as in the past; 1 where the kind cannot tell.
+fn growth(stage: &Stage, past: &Deed, forecast: &Forecast) -> f64 {
+    let params = past.manifest.params.clone().into_iter().collect();
+    let before = stage.kind.forecast(&params, &Foresight::default()).work;
+    match (forecast.work, before) {
+        (Some(now), Some(before)) if now > 0.0 && before > 0.0 => now / before,
+        _ => 1.0,
+    }
+}
+
+/// What the kinds foresee of stages that are not done, each told what those before it will make.
+pub(crate) struct Forecasts<'a> {
+    pipeline: &'a Pipeline,
+    store: &'a Store,
+    made: &'a [Option<Made>],
+    /// By stage.
+    of: BTreeMap<usize, Forecast>,
+}
+
+impl<'a> Forecasts<'a> {
+    pub fn new(pipeline: &'a Pipeline, store: &'a Store, made: &'a [Option<Made>]) -> Forecasts<'a> {
+        Forecasts { pipeline, store, made, of: BTreeMap::new() }
+    }
+
+    /// Of a stage; those that it reads and that will run have been asked for before.
+    pub fn of(&mut self, index: usize) -> &Forecast {
+        let stage = &self.pipeline.stages[index];
+        let foresee = |input: &gazal_spec::Input| {
+            let artifacts = input.from.iter().filter_map(|from| self.foreseen(from)).collect();
+            (input.port.clone(), artifacts)
+        };
+        let inputs = Foresight(stage.inputs.iter().map(foresee).collect());
+        self.of.entry(index).insert_entry(stage.kind.forecast(&stage.params, &inputs)).into_mut()
+    }
+
+    fn foreseen(&self, from: &OutputRef) -> Option<Foreseen> {
+        let Some(made) = &self.made[from.stage] else {
+            return self.of.get(&from.stage)?.outputs.get(&from.output).cloned();
+        };
+        let artifact = made.output(&from.output)?.artifact;
+        let store = self.store.clone();
+        Some(Foreseen::there(None, move |name| {
+            let text = store.read_file(&artifact, &format!("{name}.json")).ok()??;
+            serde_json::from_slice(&text).ok()
+        }))
     }
 }

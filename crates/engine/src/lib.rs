@@ -48,7 +48,7 @@ pub use check::{Findings, check};
 pub use content::content_digest;
 pub use diff::{FieldDiff, StageDiff, diff};
 pub use error::{EngineError, Mistake};
-pub use estimate::Estimate;
+pub use estimate::{Estimate, Past};
 pub use explain::{Explanation, PastRun, explain};
 pub use graph::{GraphInput, GraphStage, read_graph};
 pub use guard::guard_main;

@@ -14,7 +14,7 @@ use gazal_store::{Digest, Made, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::cause::{self, Cause};
-use crate::estimate::Estimate;
+use crate::estimate::{Estimate, Forecasts};
 use crate::history::History;
 use crate::metrics::Metrics;
 use crate::prepare::{self, Draft, Known, Prepared};
@@ -304,17 +304,27 @@ impl Look {
         let history = History::new(&options.store, &options.file);
         let part = |index: &&usize| !pipeline.stages[**index].is_service && !self.is_spare(**index);
         let stages = options.selected.iter().filter(part);
-        Plan { stages: stages.filter_map(|&index| self.planned(index, pipeline, options, &history)).collect() }
+        let mut forecasts = Forecasts::new(pipeline, &options.store, &self.made);
+        let planned = |&index| self.planned(index, pipeline, options, &history, &mut forecasts);
+        Plan { stages: stages.filter_map(planned).collect() }
     }
 
-    fn planned(&self, index: usize, pipeline: &Pipeline, options: &Options, history: &History) -> Option<Planned> {
+    fn planned(
+        &self,
+        index: usize,
+        pipeline: &Pipeline,
+        options: &Options,
+        history: &History,
+        forecasts: &mut Forecasts,
+    ) -> Option<Planned> {
         let stage = &pipeline.stages[index];
         let state = self.state(index, pipeline, history)?;
         let (causes, estimate) = match state {
             PlanState::Hit | PlanState::Skip => (Vec::new(), None),
             PlanState::Run | PlanState::Maybe => {
                 let draft = self.known(pipeline).draft(index)?;
-                (self.causes(index, &draft, pipeline, options, history), Estimate::of(stage, &draft, history))
+                let estimate = Estimate::of(stage, &draft, forecasts.of(index), history);
+                (self.causes(index, &draft, pipeline, options, history), estimate)
             }
         };
         let key = self.keys[index].filter(|_| state != PlanState::Skip);

@@ -2,7 +2,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::{Context, Declared, InPort, JsonSchema, OutPort, Problem, Server, StageError, params};
+use crate::{Context, Declared, Forecast, Foresight, InPort, JsonSchema, OutPort, Problem, Server, StageError, params};
 
 /// What the engine must know of a kind before it runs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,6 +89,11 @@ pub trait Kind: Send + Sync + 'static {
         None
     }
 
+    /// What an execution will take and make, for a plan. Of actions of the past it is asked with no inputs.
+    fn forecast(&self, _params: &Self::Params, _inputs: &Foresight) -> Forecast {
+        Forecast::default()
+    }
+
     /// The function itself.
     ///
     /// # Errors
@@ -121,6 +126,8 @@ pub trait DynKind: Send + Sync {
     /// None for a table that cannot be read, which [`DynKind::check`] says.
     fn pins(&self, table: &Map<String, Value>) -> Vec<Pin>;
     fn unavailable(&self, table: &Map<String, Value>) -> Option<String>;
+    /// Nothing for a table that cannot be read.
+    fn forecast(&self, table: &Map<String, Value>, inputs: &Foresight) -> Forecast;
     fn run(&self, table: &Map<String, Value>, context: &mut Context) -> Result<(), StageError>;
     fn serve(&self, table: &Map<String, Value>, context: &mut Context) -> Result<Box<dyn Server>, StageError>;
 }
@@ -175,6 +182,10 @@ impl<K: Kind> DynKind for K {
 
     fn unavailable(&self, table: &Map<String, Value>) -> Option<String> {
         Kind::unavailable(self, &params::parse(table).ok()?)
+    }
+
+    fn forecast(&self, table: &Map<String, Value>, inputs: &Foresight) -> Forecast {
+        params::parse(table).map(|params| Kind::forecast(self, &params, inputs)).unwrap_or_default()
     }
 
     fn run(&self, table: &Map<String, Value>, context: &mut Context) -> Result<(), StageError> {

@@ -6,6 +6,7 @@ mod device;
 mod eval;
 mod examples;
 mod fetch;
+mod forecast;
 mod grpo;
 mod history;
 mod import;

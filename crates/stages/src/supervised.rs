@@ -298,19 +298,34 @@ pub fn plan(
     let drawn = steps.saturating_mul(settings.window() as u64);
     let targets = rows.iter().map(Sequence::targets).min().unwrap_or_default();
     let lengths = rows.iter().map(|row| row.ids.len());
-    let training = Training {
+    let lengths = Lengths::of(lengths, targets, usize::try_from(drawn).unwrap_or(usize::MAX));
+    let at_once = device::at_once(context, settings.gradient_accumulation_steps);
+    let estimate = Training { at_once, ..training((config, adapter), settings, lengths) }.estimate();
+    memory::check(context, &Need { least: estimate.clone(), most: estimate })
+}
+
+/// The memory that [`plan`] will come to at least, in bytes, before rows and machine are known.
+pub fn least_bytes(of: (&Config, Option<&AdapterConfig>), settings: &Settings, lengths: Lengths) -> u64 {
+    training(of, settings, lengths).estimate().total()
+}
+
+/// Of micro-batches one after another.
+fn training<'a>(
+    (config, adapter): (&'a Config, Option<&'a AdapterConfig>),
+    settings: &Settings,
+    lengths: Lengths,
+) -> Training<'a> {
+    Training {
         config,
         adapter,
         optim: settings.optim.kind,
         per_device_train_batch_size: settings.per_device_train_batch_size,
         gradient_accumulation_steps: settings.gradient_accumulation_steps,
         gradient_checkpointing: settings.gradient_checkpointing,
-        lengths: Lengths::of(lengths, targets, usize::try_from(drawn).unwrap_or(usize::MAX)),
+        lengths,
         has_reference: false,
-        at_once: device::at_once(context, settings.gradient_accumulation_steps),
-    };
-    let estimate = training.estimate();
-    memory::check(context, &Need { least: estimate.clone(), most: estimate })
+        at_once: 1,
+    }
 }
 
 /// The record of a training on so many rows.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::blob::absorb_damage;
 use crate::error::within;
 use crate::publication::Unsynced;
 use crate::walk::{Found, Leaving, What, stays_inside, walk};
@@ -132,6 +133,22 @@ impl Store {
     pub fn tree(&self, artifact: &Artifact) -> Result<Tree, StoreError> {
         self.bring_manifest(artifact)?;
         self.read_tree(&artifact.bytes).map(|(tree, _)| tree)
+    }
+
+    /// The bytes of one file of an artifact, verified; `None` where it has no such file, or the file is not here whole or
+    /// not in one piece.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where the artifact's manifest is gone or altered.
+    pub fn read_file(&self, artifact: &Artifact, path: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let tree = self.tree(artifact)?;
+        let found = tree.entries.iter().find_map(|entry| match entry.node {
+            Node::File { digest, size, .. } if entry.path == path => Some((digest, size)),
+            _ => None,
+        });
+        let Some((digest, size)) = found else { return Ok(None) };
+        let is_whole = absorb_damage(self.expect_whole(&digest, size))?;
+        if is_whole { self.read_blob(&digest).map(Some) } else { Ok(None) }
     }
 
     /// The tree with this digest, and the size of its manifest in bytes.

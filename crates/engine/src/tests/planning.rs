@@ -199,8 +199,47 @@ fn what_ran_once_tells_what_it_will_take() {
     space.run(&pipeline("millis = 30", ""));
     let plan = space.plan(&pipeline("text = 'longer'", ""));
     let estimate = plan.stages[0].estimate.as_ref().unwrap();
-    assert!(estimate.seconds >= 0.03 && estimate.bytes > 0 && !estimate.same_params, "{estimate:?}");
-    assert!(plan.stages[1].estimate.as_ref().unwrap().same_params);
+    assert!(estimate.seconds.unwrap() >= 0.03 && estimate.bytes.unwrap() > 0, "{estimate:?}");
+    let same_params = |stage: usize| {
+        let estimate = plan.stages[stage].estimate.as_ref().unwrap();
+        estimate.past.as_ref().unwrap().same_params
+    };
+    assert!(!same_params(0) && same_params(1));
+}
+
+#[test]
+fn what_never_ran_takes_what_its_kind_foresees() {
+    let space = Space::new();
+    let text = |millis: u64| {
+        format!(
+            "[pipeline]\nname = 'p'\n[stages.a]\nkind = 'grow'\nparams = {{ millis = {millis} }}\n\
+             [stages.b]\nkind = 'grow'\ninputs = {{ seed = 'a' }}\nparams = {{ millis = {millis} }}\n"
+        )
+    };
+    let estimates = |text: &str| {
+        let plan = space.plan(text);
+        plan.stages.into_iter().map(|stage| stage.estimate.unwrap()).collect::<Vec<_>>()
+    };
+    let new = estimates(&text(40));
+    let sizes: Vec<_> = new.iter().map(|one| (one.bytes, one.peak_bytes)).collect();
+    assert_eq!(sizes, [(Some(1000), Some(1000)), (Some(2000), Some(2000))], "told from stage to stage");
+    assert!(new.iter().all(|one| one.seconds.is_none() && one.past.is_none()));
+
+    space.run(&text(40));
+    let took: Vec<f64> = {
+        let store = space.store();
+        store.receipts().map(|receipt| receipt.unwrap().1.seconds).collect()
+    };
+    let again = estimates(&text(400));
+    for one in &again {
+        let seconds = one.seconds.unwrap();
+        assert!(took.iter().any(|took| (seconds - took * 10.0).abs() < 1e-9), "{seconds} of {took:?}");
+    }
+    // The second reads what the first made, which is there.
+    let second = text(40).replace("'a' }\nparams = { millis = 40", "'a' }\nparams = { millis = 41");
+    let plan = space.plan(&second);
+    assert_eq!(states(&plan), [("a", Hit), ("b", Run)]);
+    assert_eq!(plan.stages[1].estimate.as_ref().unwrap().bytes, Some(20_000));
 }
 
 #[test]

@@ -4,7 +4,10 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, Kinds, OutPort, Pin, PortType, StageError, Traits};
+use gazal_stage_api::{
+    Context, Declared, Forecast, Foreseen, Foresight, InPort, JsonSchema, Kind, Kinds, OutPort, Pin, PortType,
+    StageError, Traits,
+};
 use serde::{Deserialize, Serialize};
 
 pub(super) fn kinds() -> Kinds {
@@ -19,6 +22,7 @@ pub(super) fn kinds() -> Kinds {
         &Flaky,
         &Branch,
         &Remember,
+        &Grow,
     ]);
     Kinds::new(kinds)
 }
@@ -369,5 +373,47 @@ impl Kind for Remember {
         }
         let path = context.output("out")?.join("answer.txt");
         fs::write(&path, answer).map_err(StageError::io(&path))
+    }
+}
+
+/// Works for so long, and makes something twice as large as what it is given.
+struct Grow;
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct GrowParams {
+    #[serde(default)]
+    millis: u64,
+}
+
+impl Kind for Grow {
+    type Params = GrowParams;
+    const NAME: &'static str = "grow";
+    const REVISION: u32 = 1;
+    const DOC: &'static str = "twice as much";
+    const TRAITS: Traits = Traits::PLAIN;
+
+    fn inputs(&self, _: &GrowParams, _: &Declared) -> Vec<InPort> {
+        vec![InPort::optional("seed", PortType::Files, "")]
+    }
+
+    fn outputs(&self, _: &GrowParams, _: &Declared) -> Vec<OutPort> {
+        vec![OutPort::value("out", PortType::Files, "")]
+    }
+
+    fn forecast(&self, params: &GrowParams, inputs: &Foresight) -> Forecast {
+        let size = inputs.fact("seed", "size").and_then(|size| size.as_u64()).unwrap_or(500) * 2;
+        let facts = [("size".to_string(), size.into())].into_iter().collect();
+        Forecast {
+            work: Some(params.millis as f64),
+            peak_bytes: Some(size),
+            outputs: [("out".to_string(), Foreseen::made(Some(size), facts))].into(),
+        }
+    }
+
+    fn run(&self, params: GrowParams, context: &mut Context) -> Result<(), StageError> {
+        sleep(Duration::from_millis(params.millis));
+        let path = context.output("out")?.join("size.json");
+        fs::write(&path, "10000").map_err(StageError::io(&path))
     }
 }

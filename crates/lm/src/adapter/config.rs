@@ -90,16 +90,24 @@ impl AdapterConfig {
         let path = folder.join("adapter_config.json");
         let text = std::fs::read_to_string(&path).map_err(LmError::io(&path))?;
         let value: Value = serde_json::from_str(&text).map_err(|error| LmError::file(&path, error))?;
+        AdapterConfig::from_json(value).map_err(|why| LmError::file(&path, why))
+    }
+
+    /// The same from what would stand in the file.
+    ///
+    /// # Errors
+    /// Naming the field that is missing or not supported.
+    pub fn from_json(value: Value) -> Result<AdapterConfig, String> {
         if let Some(field) = REFUSED.into_iter().find(|field| value.get(field).is_some_and(is_set)) {
-            return Err(LmError::file(&path, format!("`{field}` is not supported")));
+            return Err(format!("`{field}` is not supported"));
         }
         let kind = value.get("peft_type").and_then(Value::as_str).unwrap_or("LORA");
         let bias = value.get("bias").and_then(Value::as_str).unwrap_or("none");
         if kind != "LORA" || bias != "none" {
-            return Err(LmError::file(&path, format!("peft_type `{kind}` with bias `{bias}`: only LORA with none is")));
+            return Err(format!("peft_type `{kind}` with bias `{bias}`: only LORA with none is"));
         }
-        let config: AdapterConfig = serde_json::from_value(value).map_err(|error| LmError::file(&path, error))?;
-        config.check().map_err(|why| LmError::file(&path, why))?;
+        let config: AdapterConfig = serde_json::from_value(value).map_err(|error| error.to_string())?;
+        config.check()?;
         Ok(config)
     }
 
@@ -123,9 +131,9 @@ impl AdapterConfig {
         Ok(())
     }
 
-    pub(super) fn save(&self, folder: &Path) -> Result<(), LmError> {
-        let path = folder.join("adapter_config.json");
-        let value = json!({
+    /// What stands in `adapter_config.json`.
+    pub fn to_json(&self) -> Value {
+        json!({
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
             "base_model_name_or_path": null,
@@ -146,8 +154,12 @@ impl AdapterConfig {
             "layers_pattern": null,
             "rank_pattern": self.rank_pattern,
             "alpha_pattern": self.alpha_pattern,
-        });
-        let text = serde_json::to_string_pretty(&value).map_err(|error| LmError::file(&path, error))?;
+        })
+    }
+
+    pub(super) fn save(&self, folder: &Path) -> Result<(), LmError> {
+        let path = folder.join("adapter_config.json");
+        let text = serde_json::to_string_pretty(&self.to_json()).map_err(|error| LmError::file(&path, error))?;
         std::fs::write(&path, text + "\n").map_err(LmError::io(&path))
     }
 

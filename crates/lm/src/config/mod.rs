@@ -97,6 +97,14 @@ impl Config {
         raw::check(value).map_err(LmError::Config)
     }
 
+    /// What [`Config::save`] writes.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let mut fields = self.source.clone();
+        let old = fields.contains_key("torch_dtype") && !fields.contains_key("dtype");
+        fields.insert(if old { "torch_dtype" } else { "dtype" }.into(), "float32".into());
+        fields
+    }
+
     /// Writes `config.json` as it came, but for the type of the weights, which is float32 from here on; of a model
     /// with several towers, the text tower's.
     ///
@@ -104,10 +112,7 @@ impl Config {
     /// When the file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), LmError> {
         let path = folder.join("config.json");
-        let mut fields = self.source.clone();
-        let old = fields.contains_key("torch_dtype") && !fields.contains_key("dtype");
-        fields.insert(if old { "torch_dtype" } else { "dtype" }.into(), "float32".into());
-        let text = serde_json::to_string_pretty(&fields).map_err(|error| LmError::file(&path, error))?;
+        let text = serde_json::to_string_pretty(&self.to_json()).map_err(|error| LmError::file(&path, error))?;
         std::fs::write(&path, text + "\n").map_err(LmError::io(&path))
     }
 

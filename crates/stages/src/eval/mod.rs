@@ -12,12 +12,14 @@ use std::collections::BTreeMap;
 
 use gazal_data::jsonl;
 use gazal_lm::{Decoder, Tokenizer, load_adapter};
-use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, OutPort, PortType, Problem, StageError, Traits};
+use gazal_stage_api::{
+    Context, Declared, Forecast, Foresight, InPort, JsonSchema, Kind, OutPort, PortType, Problem, StageError, Traits,
+};
 use gazal_tasks::{BENCHMARKS, Benchmark, Item, Reward};
 use serde::{Deserialize, Serialize};
 
 use crate::examples::failing_examples;
-use crate::{defaults, device};
+use crate::{defaults, device, forecast, memory};
 
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -147,6 +149,13 @@ impl Kind for Eval {
             problems.push(Problem::new("temperature", "must not be negative"));
         }
         problems
+    }
+
+    fn forecast(&self, params: &Params, inputs: &Foresight) -> Forecast {
+        let peak_bytes = forecast::config(inputs, "model").map(|config| memory::weight_bytes(&config));
+        // Without a limit the benchmarks decide.
+        let work = (params.limit > 0).then(|| (params.limit * params.protocols.len()) as f64);
+        Forecast { work, peak_bytes, ..Forecast::default() }
     }
 
     fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {

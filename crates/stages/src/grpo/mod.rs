@@ -24,7 +24,9 @@ mod step;
 
 use gazal_data::Stream;
 use gazal_lm::{AdapterConfig, Decoder, Tokenizer, Trainable, load_adapter, save_adapter};
-use gazal_stage_api::{Context, Declared, InPort, Kind, Level, OutPort, PortType, Problem, StageError, Traits};
+use gazal_stage_api::{
+    Context, Declared, Forecast, Foresight, InPort, Kind, Level, OutPort, PortType, Problem, StageError, Traits,
+};
 use gazal_train::{Checkpoint, Optimizer, Snapshot, latest_checkpoint, save_checkpoint};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -145,6 +147,10 @@ impl Kind for Grpo {
 
     fn validate(&self, params: &Params) -> Vec<Problem> {
         params.problems()
+    }
+
+    fn forecast(&self, params: &Params, inputs: &Foresight) -> Forecast {
+        planning::forecast(params, inputs)
     }
 
     fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {

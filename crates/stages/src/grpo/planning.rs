@@ -2,13 +2,13 @@
 //! is what is needed if each ends at once, and what is needed where they are as long as they may be.
 
 use gazal_lm::{AdapterConfig, Config, Tokenizer};
-use gazal_stage_api::{Backend, Context, StageError};
+use gazal_stage_api::{Backend, Context, Forecast, Foresight, StageError};
 
 use super::Params;
 use super::rollout::PARTS;
-use crate::device;
 use crate::memory::{self, Estimate, Lengths, Need, Rollout, Training};
 use crate::rows::Question;
+use crate::{device, forecast};
 
 /// Refuses, before any weight is read, what cannot fit into memory.
 ///
@@ -27,9 +27,33 @@ pub fn plan(
     let drawn = generations.saturating_mul(params.prompts_per_generation() as u64);
     let prompts = Lengths::of(prompts.into_iter(), 0, usize::try_from(drawn).unwrap_or(usize::MAX));
     let policy = Policy { params, config: &config, adapter: &adapter, prompts };
+    let machine =
+        Machine { is_cpu: context.device.backend == Backend::Cpu, at_once: &|most| device::at_once(context, most) };
     let need =
-        Need { least: policy.estimate(context, 1), most: policy.estimate(context, params.max_completion_length) };
+        Need { least: policy.estimate(&machine, 1), most: policy.estimate(&machine, params.max_completion_length) };
     memory::check(context, &need)
+}
+
+/// What the stage will take and make, before prompts and machine are known.
+pub fn forecast(params: &Params, inputs: &Foresight) -> Forecast {
+    let window = params.per_device_train_batch_size * params.gradient_accumulation_steps;
+    let work = Some(params.max_steps as f64 * window as f64);
+    let shapes = forecast::config(inputs, "model").zip(forecast::adapter_config(inputs, "adapter"));
+    let Some((config, adapter)) = shapes else { return Forecast { work, ..Forecast::default() } };
+    let prompts = Lengths { shortest: 1, longest: 1, targets: 0 };
+    let policy = Policy { params, config: &config, adapter: &adapter, prompts };
+    let machine = Machine { is_cpu: false, at_once: &|_| 1 };
+    Forecast {
+        work,
+        peak_bytes: Some(policy.estimate(&machine, 1).total()),
+        outputs: forecast::adapter(&config, &adapter),
+    }
+}
+
+struct Machine<'a> {
+    is_cpu: bool,
+    /// How many of so many pieces of work run side by side.
+    at_once: &'a dyn Fn(usize) -> usize,
 }
 
 struct Policy<'a> {
@@ -43,7 +67,7 @@ struct Policy<'a> {
 impl Policy<'_> {
     /// The worst moment if every completion has so many tokens. If they have few, so have those that nothing is learnt
     /// from and whose micro-batches are passed over.
-    fn estimate(&self, context: &Context, completion: usize) -> Estimate {
+    fn estimate(&self, machine: &Machine, completion: usize) -> Estimate {
         let Policy { params, prompts, .. } = *self;
         let config = params.policy_config();
         let all_learn = completion > 1 || config.learns_without_advantage();
@@ -61,14 +85,14 @@ impl Policy<'_> {
                 targets: completion,
             },
             has_reference: config.beta > 0.0,
-            at_once: device::at_once(context, micro_batches),
+            at_once: (machine.at_once)(micro_batches),
         };
-        if context.device.backend != Backend::Cpu {
+        if !machine.is_cpu {
             return training.estimate();
         }
         let part = params.per_device_train_batch_size.saturating_mul(params.steps_per_generation()).div_ceil(PARTS);
         let rollout = Rollout {
-            completions: part.saturating_mul(device::at_once(context, PARTS)),
+            completions: part.saturating_mul((machine.at_once)(PARTS)),
             tokens: prompts.shortest.saturating_add(completion),
         };
         Estimate::worst([training.estimate(), training.sampling(rollout)])

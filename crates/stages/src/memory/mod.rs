@@ -19,7 +19,7 @@ mod training;
 
 use gazal_stage_api::{Backend, Context, Level, StageError};
 
-pub use training::{Lengths, Rollout, Training};
+pub use training::{Lengths, Rollout, Training, adapter_bytes, weight_bytes};
 
 /// A part of an estimate.
 #[derive(Clone, Debug, PartialEq, Eq)]

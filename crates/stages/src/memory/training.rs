@@ -170,7 +170,7 @@ impl Training<'_> {
     }
 
     fn weights(&self) -> u64 {
-        numbers(&self.projections()).saturating_add(numbers(&self.config.vocabulary()))
+        weights(self.config)
     }
 
     fn trains(&self, projection: &str) -> bool {
@@ -184,13 +184,34 @@ impl Training<'_> {
             let all = projections.into_iter().chain(self.config.vocabulary());
             return all.map(|(name, shape)| (format!("{name}.weight"), shape)).collect();
         };
-        let targets = projections.into_iter().filter(|(name, _)| adapter.targets(name));
-        let pair = |(name, [output, input]): Matrix| {
-            let rank = adapter.rank(&name);
-            [(format!("{name}.lora_A.weight"), [rank, input]), (format!("{name}.lora_B.weight"), [output, rank])]
-        };
-        targets.flat_map(pair).collect()
+        pairs(projections, adapter)
     }
+}
+
+/// The bytes of a model's weights.
+pub fn weight_bytes(config: &Config) -> u64 {
+    bytes(weights(config))
+}
+
+/// The bytes of an adapter of it, DoRA's magnitudes among them.
+pub fn adapter_bytes(config: &Config, adapter: &AdapterConfig) -> u64 {
+    let targets = config.projections().into_iter().filter(|(name, _)| adapter.use_dora && adapter.targets(name));
+    let magnitudes = targets.map(|(_, [output, _])| output as u64).sum::<u64>();
+    bytes(magnitudes.saturating_add(numbers(&pairs(config.projections(), adapter))))
+}
+
+fn weights(config: &Config) -> u64 {
+    numbers(&config.projections()).saturating_add(numbers(&config.vocabulary()))
+}
+
+/// The matrices of an adapter.
+fn pairs(projections: Vec<Matrix>, adapter: &AdapterConfig) -> Vec<Matrix> {
+    let targets = projections.into_iter().filter(|(name, _)| adapter.targets(name));
+    let pair = |(name, [output, input]): Matrix| {
+        let rank = adapter.rank(&name);
+        [(format!("{name}.lora_A.weight"), [rank, input]), (format!("{name}.lora_B.weight"), [output, rank])]
+    };
+    targets.flat_map(pair).collect()
 }
 
 const ADAPTERS: &str = "lower the adapter's `lora_r`, or name fewer `lora_target_modules`";

@@ -3,12 +3,14 @@
 
 use gazal_lm::weights::{largest_difference, to_host};
 use gazal_lm::{Decoder, TokenBatch, Tokenizer, load_adapter};
-use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, Level, OutPort, PortType, StageError, Traits};
+use gazal_stage_api::{
+    Context, Declared, Forecast, Foresight, InPort, JsonSchema, Kind, Level, OutPort, PortType, StageError, Traits,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::rows::{Prompt, read_split};
-use crate::{defaults, device};
+use crate::{defaults, device, forecast, memory};
 
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -52,6 +54,13 @@ impl Kind for Merge {
             OutPort::value("model", PortType::Model, "the merged model with its tokenizer"),
             OutPort::value("metrics", PortType::Metrics, "`max_logit_difference`, `max_kl`"),
         ]
+    }
+
+    fn forecast(&self, _: &Params, inputs: &Foresight) -> Forecast {
+        let Some(config) = forecast::config(inputs, "model") else { return Forecast::default() };
+        // The base and what it becomes are there at once.
+        let peak_bytes = Some(memory::weight_bytes(&config).saturating_mul(2));
+        Forecast { peak_bytes, outputs: forecast::model(&config), ..Forecast::default() }
     }
 
     fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {

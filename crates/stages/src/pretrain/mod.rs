@@ -2,15 +2,18 @@
 //! base model that a full run fetches.
 
 use gazal_lm::{Config, Initialization, Tokenizer, Trainable, init};
-use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, OutPort, PortType, Problem, StageError, Traits};
+use gazal_stage_api::{
+    Context, Declared, Forecast, Foresight, InPort, JsonSchema, Kind, OutPort, PortType, Problem, StageError, Traits,
+};
 use gazal_train::{OptimArgs, OptimKind, SchedulerArgs, SchedulerType, Sequence};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::memory::Lengths;
 use crate::optimization::{Optimization, optimization};
 use crate::rows::{Text, read_split};
 use crate::supervised::{self, SamplingStrategy, Settings, check_positive};
-use crate::{defaults, device};
+use crate::{defaults, device, forecast};
 
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -130,6 +133,21 @@ impl Kind for Pretrain {
         problems
     }
 
+    fn forecast(&self, params: &Params, inputs: &Foresight) -> Forecast {
+        let work = params.tokens() * (params.num_hidden_layers * params.hidden_size) as f64;
+        let vocab_size = forecast::vocab_size(inputs, "tokenizer");
+        let Some(config) = vocab_size.and_then(|size| params.config(size, (0, 0)).ok()) else {
+            return Forecast { work: Some(work), ..Forecast::default() };
+        };
+        let length = params.max_length;
+        let lengths = Lengths { shortest: length, longest: length, targets: length - 1 };
+        Forecast {
+            work: Some(work),
+            peak_bytes: Some(supervised::least_bytes((&config, None), &params.settings(0), lengths)),
+            outputs: forecast::model(&config),
+        }
+    }
+
     fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {
         let device = device::open(context)?;
         let tokenizer = Tokenizer::load(context.input("tokenizer")?).map_err(StageError::failed)?;
@@ -137,8 +155,8 @@ impl Kind for Pretrain {
         let blocks = pack(&tokenizer, &rows, params.max_length)?;
 
         let numbers = device::tensor_numbers(context.seed, "initial weights");
-        let config = params.config(&tokenizer)?;
-        let settings = params.settings(&tokenizer);
+        let config = params.config(tokenizer.vocab_size(), (tokenizer.eos, tokenizer.pad))?;
+        let settings = params.settings(tokenizer.pad);
         supervised::plan(context, (&config, None), &blocks, &settings)?;
         let mut decoder = init(&config, params.initialization, &device, &numbers).map_err(StageError::failed)?;
         let progress = supervised::fit(context, &mut decoder, &blocks, &[], &settings)?;
@@ -151,7 +169,13 @@ impl Kind for Pretrain {
 }
 
 impl Params {
-    fn config(&self, tokenizer: &Tokenizer) -> Result<Config, StageError> {
+    /// Tokens that it will be trained on.
+    fn tokens(&self) -> f64 {
+        let window = self.per_device_train_batch_size * self.gradient_accumulation_steps;
+        self.max_steps as f64 * (window * self.max_length) as f64
+    }
+
+    fn config(&self, vocab_size: usize, (eos, pad): (u32, u32)) -> Result<Config, StageError> {
         let file = json!({
             "architectures": ["Qwen3ForCausalLM"],
             "model_type": "qwen3",
@@ -159,7 +183,7 @@ impl Params {
             "attention_dropout": 0.0,
             "hidden_act": "silu",
             "torch_dtype": "float32",
-            "vocab_size": tokenizer.vocab_size(),
+            "vocab_size": vocab_size,
             "hidden_size": self.hidden_size,
             "intermediate_size": self.intermediate_size,
             "num_hidden_layers": self.num_hidden_layers,
@@ -170,8 +194,8 @@ impl Params {
             "rms_norm_eps": 1e-6,
             "rope_theta": 1_000_000.0,
             "tie_word_embeddings": true,
-            "eos_token_id": tokenizer.eos,
-            "pad_token_id": tokenizer.pad,
+            "eos_token_id": eos,
+            "pad_token_id": pad,
         });
         Config::from_json(file).map_err(StageError::failed)
     }
@@ -180,7 +204,7 @@ impl Params {
         optimization!(self, loraplus_lr_ratio: None)
     }
 
-    fn settings(&self, tokenizer: &Tokenizer) -> Settings {
+    fn settings(&self, pad: u32) -> Settings {
         Settings {
             trainable: Trainable::Base,
             optim: self.optimization().optim_config(),
@@ -197,7 +221,7 @@ impl Params {
             train_sampling_strategy: self.train_sampling_strategy,
             gradient_checkpointing: self.gradient_checkpointing,
             neftune_noise_alpha: None,
-            pad: tokenizer.pad,
+            pad,
         }
     }
 }

@@ -5,14 +5,16 @@ mod packing;
 
 use gazal_lm::{AdapterConfig, Config, Decoder, Targets, Tokenizer, Trainable, new_adapter, save_adapter};
 use gazal_stage_api::{
-    Context, Declared, InPort, JsonSchema, Kind, Level, OutPort, PortType, Problem, StageError, Traits,
+    Context, Declared, Forecast, Foresight, InPort, JsonSchema, Kind, Level, OutPort, PortType, Problem, StageError,
+    Traits,
 };
 use gazal_train::{OptimArgs, OptimKind, SchedulerArgs, SchedulerType, Sequence};
 use serde::{Deserialize, Serialize};
 
+use crate::memory::Lengths;
 use crate::optimization::{Optimization, optimization};
 use crate::supervised::{self, SamplingStrategy, Settings, check_positive};
-use crate::{defaults, device};
+use crate::{defaults, device, forecast};
 use examples::{Reading, TruncationMode};
 use packing::PackingStrategy;
 
@@ -186,6 +188,19 @@ impl Kind for Sft {
         problems
     }
 
+    fn forecast(&self, params: &Params, inputs: &Foresight) -> Forecast {
+        let work = Some(params.num_train_epochs);
+        let Some(config) = forecast::config(inputs, "model") else { return Forecast { work, ..Forecast::default() } };
+        let (adapter, settings) = (params.adapter(), params.settings(0, 1));
+        // How long the rows are is not known.
+        let lengths = Lengths { shortest: 1, longest: 1, targets: 1 };
+        Forecast {
+            work,
+            peak_bytes: Some(supervised::least_bytes((&config, Some(&adapter)), &settings, lengths)),
+            outputs: forecast::adapter(&config, &adapter),
+        }
+    }
+
     fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {
         let device = device::open(context)?;
         let folder = context.input("model")?.to_path_buf();
@@ -203,7 +218,7 @@ impl Kind for Sft {
             return Err(StageError::failed("no training example is left: the data set is empty or all are too long"));
         }
 
-        let (adapter, settings) = (params.adapter(), params.settings(&tokenizer, train.len()));
+        let (adapter, settings) = (params.adapter(), params.settings(tokenizer.pad, train.len()));
         supervised::plan(context, (&config, Some(&adapter)), &train, &settings)?;
         let mut decoder = Decoder::load(&folder, &device).map_err(StageError::failed)?;
         let numbers = device::tensor_numbers(context.seed, "initial adapter");
@@ -250,7 +265,7 @@ impl Params {
         optimization!(self, loraplus_lr_ratio: self.loraplus_lr_ratio)
     }
 
-    fn settings(&self, tokenizer: &Tokenizer, rows: usize) -> Settings {
+    fn settings(&self, pad: u32, rows: usize) -> Settings {
         let window = self.per_device_train_batch_size * self.gradient_accumulation_steps;
         let steps = (self.num_train_epochs * rows as f64 / window as f64).ceil() as u64;
         Settings {
@@ -269,7 +284,7 @@ impl Params {
             train_sampling_strategy: SamplingStrategy::Random,
             gradient_checkpointing: self.gradient_checkpointing,
             neftune_noise_alpha: self.neftune_noise_alpha,
-            pad: tokenizer.pad,
+            pad,
         }
     }
 }

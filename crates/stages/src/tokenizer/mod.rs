@@ -1,9 +1,12 @@
 //! `train-tokenizer`: byte-level BPE on the text that the model will see.
 
 use gazal_lm::train_bpe;
-use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, OutPort, PortType, Problem, StageError, Traits};
+use gazal_stage_api::{
+    Context, Declared, Forecast, Foresight, InPort, JsonSchema, Kind, OutPort, PortType, Problem, StageError, Traits,
+};
 use serde::{Deserialize, Serialize};
 
+use crate::forecast;
 use crate::rows::{PromptCompletion, Text, read_split};
 
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -38,6 +41,10 @@ impl Kind for TrainTokenizer {
             return vec![Problem::new("vocab_size", format!("must be above {SMALLEST}: every byte is a token"))];
         }
         Vec::new()
+    }
+
+    fn forecast(&self, params: &Params, _: &Foresight) -> Forecast {
+        Forecast { outputs: forecast::tokenizer(params.vocab_size), ..Forecast::default() }
     }
 
     fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {

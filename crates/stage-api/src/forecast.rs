@@ -1,0 +1,61 @@
+//! What a stage will take and make, as its kind foresees it before anything runs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+/// What an execution will take and make; what a kind cannot tell is left out.
+#[derive(Clone, Debug, Default)]
+pub struct Forecast {
+    /// How much there is to do, in a measure of the kind's own: twice as much takes about twice as long.
+    pub work: Option<f64>,
+    /// The most memory, at least, in bytes.
+    pub peak_bytes: Option<u64>,
+    /// By their names.
+    pub outputs: BTreeMap<String, Foreseen>,
+}
+
+/// An artifact that is there, or will be.
+#[derive(Clone)]
+pub struct Foreseen {
+    /// Of its files, where that is known.
+    pub bytes: Option<u64>,
+    facts: Arc<dyn Fn(&str) -> Option<Value>>,
+}
+
+impl Foreseen {
+    /// One that will be made: the contents that its small JSON files will have, by their names without `.json`. A
+    /// reader of it may be told things that no file says, such as a tokenizer's `vocab_size`.
+    pub fn made(bytes: Option<u64>, facts: Map<String, Value>) -> Foreseen {
+        Foreseen { bytes, facts: Arc::new(move |name| facts.get(name).cloned()) }
+    }
+
+    /// One that is there, whose JSON files `read` reads.
+    pub fn there(bytes: Option<u64>, read: impl Fn(&str) -> Option<Value> + 'static) -> Foreseen {
+        Foreseen { bytes, facts: Arc::new(read) }
+    }
+
+    /// What its JSON file of this name says.
+    pub fn fact(&self, name: &str) -> Option<Value> {
+        (self.facts)(name)
+    }
+}
+
+impl fmt::Debug for Foreseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Foreseen").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+/// The inputs of a stage, as far as anything is known of them.
+#[derive(Clone, Debug, Default)]
+pub struct Foresight(pub BTreeMap<String, Vec<Foreseen>>);
+
+impl Foresight {
+    /// What the JSON file `name` of the first artifact at `port` says.
+    pub fn fact(&self, port: &str, name: &str) -> Option<Value> {
+        self.0.get(port)?.first()?.fact(name)
+    }
+}
