@@ -46,6 +46,25 @@ fn a_plan_file_is_followed_or_refused() {
 }
 
 #[test]
+fn programs_share_the_gpus_out() {
+    let stage = |name: &str, gpus: usize| {
+        format!(
+            "[stages.{name}]\nkind = \"exec\"\noutputs = {{ out = \"files\" }}\nneeds = {{ gpus = {gpus} }}\n\
+             params = {{ command = [\"sh\", \"-c\", \"sleep 0.3; echo $CUDA_VISIBLE_DEVICES >> {name}\"] }}\n"
+        )
+    };
+    let space = TestSpace::with(&format!("{}{}{}", stage("a", 1), stage("b", 1), stage("both", 2)));
+    let told = space.command("run pipeline.toml").env("CUDA_VISIBLE_DEVICES", "4,7").output().unwrap();
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let [a, b, both] = ["a", "b", "both"].map(|name| space.read(name));
+    assert!(["4\n", "7\n"].contains(&a.as_str()) && ["4\n", "7\n"].contains(&b.as_str()), "{a}{b}");
+    assert_eq!(both, "4,7\n");
+    let one = space.command("run pipeline.toml both --force both").env("CUDA_VISIBLE_DEVICES", "4").output().unwrap();
+    let error = String::from_utf8_lossy(&one.stderr).into_owned();
+    assert!(!one.status.success() && error.contains("more GPUs than this machine has (1)"), "{error}");
+}
+
+#[test]
 fn failures_are_tried_again_allowed_or_final() {
     let flaky = "[stages.flaky]\nkind = \"exec\"\noutputs = { out = \"files\" }\nretries = { max = 2, backoff = \"10ms\" }\n\
                  params = { command = [\"sh\", \"-c\", \"echo x >> tries; [ $(wc -l < tries) -ge 3 ]\"] }\n";

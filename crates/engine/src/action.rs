@@ -149,6 +149,7 @@ impl Action<'_> {
         let context = Context::new(folders, self.request.seed, self.request.device, &mut report, cancelled);
         let mut context = context.with_effects(&effects);
         context.pins = self.request.manifest.pins.clone();
+        context.gpus.clone_from(&self.request.gpus);
         context.service = server.map(|server| server.url().to_string());
         caught(|| self.kind.run(&self.request.params, &mut context))
     }

@@ -253,6 +253,7 @@ impl Known<'_> {
             outputs: stage.outputs.iter().map(Wanted::new).collect(),
             seed: if stage.kind.traits().seeded { stage.seed } else { 0 },
             device: prepared.device,
+            gpus: Vec::new(),
             paths: prepared.paths(stage),
             base: options.base().to_path_buf(),
             threads: options.cpus(stage),

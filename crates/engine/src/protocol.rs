@@ -29,6 +29,9 @@ pub struct Request {
     pub outputs: Vec<Wanted>,
     pub seed: u64,
     pub device: DeviceRequest,
+    /// The GPUs that its stage holds.
+    #[serde(default)]
+    pub gpus: Vec<usize>,
     /// Path-typed parameters as written, relative to `base`.
     pub paths: BTreeMap<String, Value>,
     pub base: PathBuf,

@@ -67,6 +67,11 @@ impl Demand {
 }
 
 impl Claim {
+    /// The GPUs that are held.
+    pub fn gpus(&self) -> &[usize] {
+        &self.gpus
+    }
+
     /// The device to compute on: any GPU becomes the one that was claimed.
     pub fn device(&self, wanted: DeviceRequest) -> DeviceRequest {
         match (wanted.backend, self.gpus.first()) {

@@ -136,6 +136,9 @@ pub struct Context<'a> {
     /// The stage's seed; 0 for kinds that declare none.
     pub seed: u64,
     pub device: DeviceRequest,
+    /// The GPUs that it was given, by their places among those of this machine; empty where it asked for none, or
+    /// somebody else shares them out.
+    pub gpus: Vec<usize>,
     /// Where the stage that serves this one listens: `http://127.0.0.1:PORT`.
     pub service: Option<String>,
     /// What the kind's pins stand at: [`crate::Pin::what`] to, say, a commit.
@@ -155,7 +158,8 @@ impl<'a> Context<'a> {
         report: &'a mut dyn FnMut(Event),
         cancelled: &'a dyn Fn() -> bool,
     ) -> Context<'a> {
-        Context { folders, seed, device, service: None, pins: BTreeMap::new(), report, cancelled, effects: None }
+        let (service, pins) = (None, BTreeMap::new());
+        Context { folders, seed, device, gpus: Vec::new(), service, pins, report, cancelled, effects: None }
     }
 
     /// Lets the stage have effects.

@@ -22,8 +22,11 @@ pub struct Forecast {
 pub struct Foreseen {
     /// Of its files, where that is known.
     pub bytes: Option<u64>,
-    facts: Arc<dyn Fn(&str) -> Option<Value>>,
+    facts: Arc<Facts>,
 }
+
+/// From the name of a JSON file to what it says.
+type Facts = dyn Fn(&str) -> Option<Value>;
 
 impl Foreseen {
     /// One that will be made: the contents that its small JSON files will have, by their names without `.json`. A

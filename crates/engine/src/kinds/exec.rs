@@ -42,6 +42,8 @@ pub struct ExecParams {
 /// Kept from the runner's environment.
 const ENVIRONMENT: [&str; 10] =
     ["PATH", "HOME", "USER", "SHELL", "TMPDIR", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR"];
+/// What CUDA takes the GPUs from that a program may use.
+const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
 /// The longest variable: Linux starts no program with one of 128 KiB.
 const LONGEST: usize = 1 << 16;
 /// Between asking a program to end and ending it.
@@ -169,6 +171,9 @@ fn command(params: &ExecParams, context: &Context) -> Result<Command, StageError
             command.env(variable("GAZAL_INPUT_", port), joined);
         }
     }
+    if let Some(gpus) = visible(&context.gpus, std::env::var(VISIBLE).ok()) {
+        command.env(VISIBLE, gpus);
+    }
     if let Some(url) = &context.service {
         command.env("GAZAL_SERVICE_URL", url);
     }
@@ -176,6 +181,16 @@ fn command(params: &ExecParams, context: &Context) -> Result<Command, StageError
         command.env(variable("GAZAL_OUTPUT_", name), folder);
     }
     Ok(command)
+}
+
+/// The GPUs that a program sees: those that its stage was given, else those that this process sees.
+fn visible(given: &[usize], all: Option<String>) -> Option<String> {
+    if given.is_empty() {
+        return all;
+    }
+    let all: Vec<&str> = all.iter().flat_map(|all| all.split(',')).map(str::trim).collect();
+    let named = |&gpu: &usize| all.get(gpu).map_or_else(|| gpu.to_string(), ToString::to_string);
+    Some(given.iter().map(named).collect::<Vec<_>>().join(","))
 }
 
 /// A file that names several folders, one a line.
@@ -271,6 +286,14 @@ mod tests {
     #[test]
     fn variables_are_ones_that_a_shell_can_spell() {
         assert_eq!(variable("GAZAL_INPUT_", "raw-text"), "GAZAL_INPUT_raw_text");
+    }
+
+    #[test]
+    fn a_program_sees_the_gpus_of_its_stage() {
+        assert_eq!(visible(&[], None), None);
+        assert_eq!(visible(&[], Some("3,5".into())).as_deref(), Some("3,5"));
+        assert_eq!(visible(&[1, 2], None).as_deref(), Some("1,2"));
+        assert_eq!(visible(&[1], Some("3, GPU-8f".into())).as_deref(), Some("GPU-8f"));
     }
 
     #[test]

@@ -83,6 +83,7 @@ impl Runner<'_> {
         };
         let mut request = self.known().request(index, manifest, self.options)?;
         request.device = claim.device(request.device);
+        request.gpus = claim.gpus().to_vec();
         request.force = self.forced[index];
         request.log = log_path(&self.recorder.dir, &stage.name);
         Some(Start { index, request, claim, tried })

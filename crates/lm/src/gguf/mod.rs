@@ -19,8 +19,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::LmError;
 use crate::weights::{MAX_SHARD_SIZE, ModelWriter, Precision};
+use crate::{Config, LmError};
 use file::Gguf;
 use tensors::Plan;
 
@@ -39,6 +39,8 @@ pub fn import_gguf(file: &Path, folder: &Path, precision: Precision) -> Result<(
         ("tokenizer.json", tokenizer::tokenizer(&gguf)?),
         ("tokenizer_config.json", tokenizer::config(&gguf)?),
     ];
+    // What cannot be read again is not written.
+    Config::from_json(documents[0].1.clone()).map_err(|error| LmError::file(file, error))?;
     fs::create_dir_all(folder).map_err(LmError::io(folder))?;
     let mut writer = ModelWriter::create(folder, &plan.shapes(), precision, MAX_SHARD_SIZE)?;
     for tensor in &plan.tensors {

@@ -187,7 +187,7 @@ impl Item {
     }
 }
 
-/// A model of no layers with these fields and tensors changed, added, or (`None`) left out.
+/// A model without the tensors of its one layer, with these fields and tensors changed, added, or (`None`) left out.
 struct Model {
     fields: Vec<(&'static str, Item)>,
     /// Name, dimensions, type, offset.
@@ -199,7 +199,7 @@ impl Model {
     fn new() -> Model {
         let fields = vec![
             ("general.architecture", Item::Text("qwen3")),
-            ("qwen3.block_count", Item::U32(0)),
+            ("qwen3.block_count", Item::U32(1)),
             ("qwen3.embedding_length", Item::U32(32)),
             ("qwen3.feed_forward_length", Item::U32(8)),
             ("qwen3.context_length", Item::U32(64)),
@@ -280,7 +280,8 @@ fn positions_are_scaled_as_the_file_says() {
         Model::new().with("qwen3.rope.scaling.type", Item::Text(kind)).with("qwen3.rope.scaling.factor", Item::F32(4.0))
     };
     assert_eq!(config(&scaled("none"))["rope_scaling"], Value::Null);
-    assert_eq!(config(&scaled("linear"))["rope_scaling"], json!({"rope_type": "linear", "factor": 4.0}));
+    let error = import(&scaled("linear").bytes()).unwrap_err();
+    assert!(error.contains("`rope_scaling.rope_type` is `linear`"), "{error}");
     let yarn = scaled("yarn").with("qwen3.rope.scaling.original_context_length", Item::U32(16));
     let wanted = json!({"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16});
     assert_eq!(config(&yarn)["rope_scaling"], wanted);
@@ -450,4 +451,19 @@ fn a_file_of_the_world_is_imported_as_transformers_reads_it() {
         assert!(found.read(name).unwrap() == wanted.read(name).unwrap(), "{name} differs");
     }
     eprintln!("{} tensors are the same to the bit", wanted.names().count());
+}
+
+#[test]
+fn a_shape_that_no_model_has_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bytes = fs::read(fixture("tiny-llama.gguf")).unwrap();
+    let key = b"llama.block_count";
+    // The key, the type of the value in four bytes, and the value.
+    let value = bytes.windows(key.len()).position(|window| window == key).unwrap() + key.len() + 4;
+    bytes[value..value + 4].copy_from_slice(&150_994_945_u32.to_le_bytes());
+    let file = folder.path().join("deep.gguf");
+    fs::write(&file, bytes).unwrap();
+    let error = import_gguf(&file, &folder.path().join("model"), Precision::F32).unwrap_err().to_string();
+    assert!(error.contains("deep.gguf") && error.contains("`num_hidden_layers` is 150994945"), "{error}");
+    assert!(!folder.path().join("model").exists());
 }
