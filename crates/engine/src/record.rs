@@ -345,6 +345,11 @@ pub(crate) fn hit_line(key: &Digest, name: &str) -> String {
     format!("{key} {name}\n")
 }
 
+/// The bytes of a [`hit_line`].
+pub(crate) fn hit_length(name: &str) -> usize {
+    64 + name.len() + 2
+}
+
 /// Name and key of what was there when a run began.
 pub fn read_hits(dir: &RunDir) -> Vec<(String, Digest)> {
     let text = fs::read_to_string(dir.file(HITS)).unwrap_or_default();

@@ -172,7 +172,8 @@ impl<'a> Runner<'a> {
         for &index in part {
             self.set(index, State::Waiting);
         }
-        let mut hits = String::new();
+        let names = part.iter().map(|&index| self.stage(index).name.as_str());
+        let mut hits = String::with_capacity(names.map(record::hit_length).sum());
         for &index in part {
             let stage = self.stage(index);
             if self.look.is_done(index) && stage.when.is_empty() && stage.gates.is_empty() {

@@ -151,7 +151,8 @@ fn read_stages(stages: Table, reader: &Reader, report: &mut Report) -> Stages {
 }
 
 /// The drafts in their order, with their ties as indices into that order.
-fn build(drafts: Drafts, mut ties: Vec<Ties>, sorted: &[usize]) -> Option<Vec<Stage>> {
+#[allow(clippy::vec_box, reason = "see `Pipeline::stages`")]
+fn build(drafts: Drafts, mut ties: Vec<Ties>, sorted: &[usize]) -> Option<Vec<Box<Stage>>> {
     let mut rank = vec![None; drafts.len()];
     sorted.iter().enumerate().for_each(|(new, &old)| rank[old] = Some(new));
     let services: BTreeSet<usize> = ties.iter().filter_map(|ties| ties.service).collect();
@@ -159,7 +160,7 @@ fn build(drafts: Drafts, mut ties: Vec<Ties>, sorted: &[usize]) -> Option<Vec<St
     let mut stages = Vec::with_capacity(drafts.len());
     for &old in sorted {
         let stage = stage(*drafts[old].take()?, std::mem::take(&mut ties[old]), &rank)?;
-        stages.push(Stage { is_service: services.contains(&old), ..stage });
+        stages.push(Box::new(Stage { is_service: services.contains(&old), ..stage }));
     }
     (stages.len() == drafts.len()).then_some(stages)
 }

@@ -14,8 +14,10 @@ pub struct Pipeline {
     pub seed: u64,
     /// Where results of others are looked for: a URL, or a folder as written, relative to the file.
     pub remote: Option<String>,
-    /// Enabled, matrices expanded, each after all that it needs; otherwise in the order of the file.
-    pub stages: Vec<Stage>,
+    /// Enabled, matrices expanded, each after all that it needs; otherwise in the order of the file. Each in a box: where
+    /// they are many, there is no room for all of them at once beside what they are made from.
+    #[allow(clippy::vec_box, reason = "boxes are taken one by one")]
+    pub stages: Vec<Box<Stage>>,
     /// The names of the stages that the file has switched off.
     pub disabled: Vec<String>,
     /// How many stages of each pool may run at once.
