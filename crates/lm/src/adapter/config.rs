@@ -131,6 +131,18 @@ impl AdapterConfig {
         Ok(())
     }
 
+    /// Whether there are modules that it keeps whole.
+    pub(super) fn keeps_modules(&self) -> bool {
+        self.modules_to_save.iter().flatten().next().is_some()
+    }
+
+    /// Whether a parameter of the base model is of a module that it keeps whole.
+    pub(super) fn keeps(&self, parameter: &str) -> bool {
+        let module = parameter.trim_end_matches(".weight").trim_end_matches(".bias");
+        let is_end = |saved: &String| module == saved || module.ends_with(&format!(".{saved}"));
+        self.modules_to_save.iter().flatten().any(is_end)
+    }
+
     /// What stands in `adapter_config.json`.
     pub fn to_json(&self) -> Value {
         json!({

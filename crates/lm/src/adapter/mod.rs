@@ -9,6 +9,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 pub use config::{AdapterConfig, Layers, Targets};
 
 use crate::linear::{Adapter, Linear};
+use crate::parameter::Slot;
 use crate::weights::{self, Weights};
 use crate::{Decoder, LmError};
 
@@ -73,16 +74,23 @@ pub fn load_adapter(decoder: &mut Decoder, folder: &Path) -> Result<AdapterConfi
     Ok(config)
 }
 
-/// Writes the adapters of `decoder` as a PEFT folder.
+/// Writes the adapters of `decoder` as a PEFT folder, and beside them the modules that its configuration keeps whole.
 ///
 /// # Errors
 /// When a file cannot be written.
 pub fn save_adapter(decoder: &Decoder, config: &AdapterConfig, folder: &Path) -> Result<(), LmError> {
     config.save(folder)?;
     let mut tensors = Vec::new();
-    decoder.clone().visit_adapters(&mut |name, slot| {
-        tensors.push((name.to_string(), slot.shape(), weights::to_host(slot.flat().inner())));
-    });
+    let mut add = |name: String, slot: Slot| tensors.push((name, slot.shape(), weights::to_host(slot.flat().inner())));
+    let mut decoder = decoder.clone();
+    decoder.visit_adapters(&mut |name, slot| add(name.to_string(), slot));
+    if config.keeps_modules() {
+        decoder.visit(&mut |name, slot| {
+            if config.keeps(name) {
+                add(format!("{PREFIX}{name}"), slot);
+            }
+        });
+    }
     weights::save(&folder.join("adapter_model.safetensors"), &tensors)
 }
 
@@ -115,25 +123,58 @@ fn replace_modules(
     weights: &mut Weights,
     folder: &Path,
 ) -> Result<(), LmError> {
-    let named = |name: &str| {
-        let module = name.trim_end_matches(".weight").trim_end_matches(".bias");
-        let is_end = |saved: &String| module == saved || module.ends_with(&format!(".{saved}"));
-        config.modules_to_save.iter().flatten().any(is_end)
-    };
-    if config.modules_to_save.as_ref().is_none_or(Vec::is_empty) {
+    if !config.keeps_modules() {
         return Ok(());
     }
-    if decoder.lm_head.is_none() && (named("lm_head.weight") || named("model.embed_tokens.weight")) {
+    if decoder.lm_head.is_none() && (config.keeps("lm_head.weight") || config.keeps("model.embed_tokens.weight")) {
         let path = folder.join("adapter_config.json");
         return Err(LmError::file(&path, "`modules_to_save` takes apart embeddings that the model ties"));
     }
     let device = decoder.device();
     let mut done = Ok(());
     decoder.visit(&mut |name, mut slot| {
-        if named(name) && done.is_ok() {
+        if config.keeps(name) && done.is_ok() {
             let count = slot.shape().iter().product();
             done = weights.take_flat(&format!("{PREFIX}{name}"), count, &device).map(|saved| slot.set_flat(saved));
         }
     });
     done
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::TokenBatch;
+    use crate::fixtures;
+    use crate::weights::{largest_difference, to_host};
+
+    #[test]
+    fn modules_that_are_kept_whole_go_out_and_come_in() {
+        let base = || Decoder::load(&fixtures::folder("models/llama"), &Device::flex()).unwrap();
+        let config = AdapterConfig {
+            modules_to_save: Some(vec!["lm_head".into(), "norm".into()]),
+            ..AdapterConfig::new(2, 4.0, Targets::Names(vec!["q_proj".into()]))
+        };
+        let mut adapted = base();
+        new_adapter(&mut adapted, &config, &|name, index| ((name.len() as u64 * 7 + index * 13) % 97) as f64 / 97.0)
+            .unwrap();
+        adapted.visit(&mut |name, mut slot| {
+            if ["lm_head.weight", "model.norm.weight"].contains(&name) {
+                slot.set_flat(slot.flat().mul_scalar(1.5));
+            }
+        });
+        let folder = tempfile::tempdir().unwrap();
+        save_adapter(&adapted, &config, folder.path()).unwrap();
+        let saved = Weights::load(&folder.path().join("adapter_model.safetensors")).unwrap();
+        let kept: Vec<&str> = saved.names().filter(|name| !name.contains("lora_")).collect();
+        assert_eq!(kept, ["base_model.model.lm_head.weight", "base_model.model.model.norm.weight"]);
+
+        let mut loaded = base();
+        assert_eq!(load_adapter(&mut loaded, folder.path()).unwrap(), config);
+        let batch = TokenBatch::right_padded(&[&[5, 9, 40, 7]], 0);
+        let [plain, adapted, loaded] = [base(), adapted, loaded].map(|decoder| to_host(decoder.forward(&batch)));
+        assert_eq!(adapted, loaded);
+        assert!(largest_difference(&plain, &loaded) > 0.1);
+    }
 }
