@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use gazal_engine::{EngineError, Summary, read_header};
+use gazal_spec::{Pipeline, Stage};
 use gazal_stage_api::PortType;
 use gazal_store::{Output, RunDir, Store};
 
@@ -11,7 +12,7 @@ use crate::args::{Args, ReportArgs};
 use crate::failure::{Exit, Failure, Note, Text};
 use crate::out::Out;
 use crate::page;
-use crate::run::Ended;
+use crate::run::Endings;
 use crate::workspace::{Workspace, open_store};
 
 /// The page in a run's folder.
@@ -91,11 +92,16 @@ fn which(store: &Store, verb: &ReportArgs) -> Result<RunDir, Failure> {
     }
 }
 
+/// The stages that make a report.
+pub(crate) fn stages(pipeline: &Pipeline) -> impl Iterator<Item = &Stage> {
+    let makes_one = |stage: &&Stage| stage.outputs.iter().any(|port| port.kind == PortType::Report);
+    pipeline.stages.iter().map(Box::as_ref).filter(makes_one)
+}
+
 /// Prints every report's text, and says where its page lies.
-pub(crate) fn tell(workspace: &Workspace, store: &Store, ended: &[Ended], out: &mut Out) {
-    for stage in &workspace.pipeline.stages {
-        let is_report = stage.outputs.iter().any(|port| port.kind == PortType::Report);
-        let Some(ended) = ended.iter().find(|one| is_report && one.name == stage.name) else { continue };
+pub(crate) fn tell(workspace: &Workspace, store: &Store, ended: &Endings, out: &mut Out) {
+    for stage in stages(&workspace.pipeline) {
+        let Some(ended) = ended.of(&stage.name) else { continue };
         let receipt = ended.key.filter(|_| ended.state.is_success()).and_then(|key| store.receipt(&key).ok().flatten());
         let outputs = receipt.into_iter().flat_map(|receipt| receipt.outputs.into_values());
         outputs.filter(|output| output.kind == PortType::Report.name()).for_each(|output| show(store, &output, out));

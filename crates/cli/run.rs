@@ -1,5 +1,6 @@
 //! `run`: bring stages up to date, show how it goes, say how it went.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use gazal_engine::{CancelToken, Outcome, RunEvent, Stop, Summary};
@@ -23,6 +24,34 @@ pub(crate) struct Ended {
     pub key: Option<Digest>,
 }
 
+/// How stages ended that were not simply there, and those that made a report.
+#[derive(Default)]
+pub(crate) struct Endings {
+    all: Vec<Ended>,
+    places: HashMap<String, usize>,
+}
+
+impl Endings {
+    /// The last counts.
+    fn add(&mut self, ended: Ended) {
+        match self.places.get(&ended.name) {
+            Some(&place) => self.all[place] = ended,
+            None => {
+                self.places.insert(ended.name.clone(), self.all.len());
+                self.all.push(ended);
+            }
+        }
+    }
+
+    pub fn of(&self, stage: &str) -> Option<&Ended> {
+        self.places.get(stage).map(|&place| &self.all[place])
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Ended> {
+        self.all.iter()
+    }
+}
+
 pub(crate) fn run(app: &App, args: &Args, verb: &RunArgs, out: &mut Out) -> Result<Exit, Failure> {
     run_until(app, args, verb, &listen(), out)
 }
@@ -44,7 +73,12 @@ pub(crate) fn run_until(
     workspace.lock.ask();
     let store = workspace.open_store(args)?;
     let force = written.as_ref().map_or(&verb.plan.force, |written| &written.force);
-    let mut heard = Heard { progress: progress::choose(out), ended: Vec::new(), trace: Trace::new() };
+    let mut heard = Heard {
+        progress: progress::choose(out),
+        reports: report::stages(&workspace.pipeline).map(|stage| stage.name.as_str()).collect(),
+        ended: Endings::default(),
+        trace: verb.trace.as_ref().map(|_| Trace::new()),
+    };
     let summary = workspace.with_options(store.clone(), force, |options| {
         options.cancel = cancel.clone();
         options.jobs = verb.jobs.map_or(options.jobs, usize::from);
@@ -52,9 +86,9 @@ pub(crate) fn run_until(
         options.expected = written.as_ref().map(|written| written.plan.clone());
         gazal_engine::run(&workspace.pipeline, options, &mut |event| heard.hear(event))
     });
-    let Heard { progress, ended, trace } = heard;
+    let Heard { progress, ended, trace, .. } = heard;
     drop(progress);
-    let traced = verb.trace.as_ref().map_or(Ok(()), |path| trace.write(path));
+    let traced = verb.trace.as_ref().zip(trace).map_or(Ok(()), |(path, trace)| trace.write(path));
     let summary = summary?;
     let page = report::after(&store, &summary, out);
     if let Some(remote) = store.remote() {
@@ -70,19 +104,24 @@ pub(crate) fn run_until(
 }
 
 /// All that hears a run.
-struct Heard {
+struct Heard<'a> {
     progress: Box<dyn Progress>,
-    ended: Vec<Ended>,
-    trace: Trace,
+    /// The names of stages that make a report.
+    reports: HashSet<&'a str>,
+    ended: Endings,
+    trace: Option<Trace>,
 }
 
-impl Heard {
+impl Heard<'_> {
     fn hear(&mut self, event: &RunEvent) {
-        if let RunEvent::Stage { name, state, seconds, key, .. } = event {
-            self.ended.retain(|one: &Ended| *state == Outcome::Hit || one.name != *name);
-            self.ended.push(Ended { name: name.clone(), state: *state, seconds: *seconds, key: *key });
+        if let RunEvent::Stage { name, state, seconds, key, .. } = event
+            && (*state != Outcome::Hit || self.reports.contains(name.as_str()))
+        {
+            self.ended.add(Ended { name: name.clone(), state: *state, seconds: *seconds, key: *key });
         }
-        self.trace.hear(event);
+        if let Some(trace) = &mut self.trace {
+            trace.hear(event);
+        }
         self.progress.hear(event);
     }
 }
@@ -120,7 +159,7 @@ fn tell_program(summary: &Summary, page: Option<&Path>, out: &mut Out) {
 
 /// How a run ended, for people.
 struct Ending<'a> {
-    ended: Vec<Ended>,
+    ended: Endings,
     summary: &'a Summary,
     page: Option<PathBuf>,
 }

@@ -110,20 +110,20 @@ mod tests {
     }
 
     /// What a kind foresees, as its reader is told.
-    fn foresee(kind: &dyn DynKind, params: Value, inputs: &[(&str, &Foreseen)]) -> Forecast {
+    fn foresee(kind: &dyn DynKind, params: &Value, inputs: &[(&str, &Foreseen)]) -> Forecast {
         let inputs = inputs.iter().map(|(port, one)| ((*port).to_string(), vec![(*one).clone()]));
         kind.forecast(params.as_object().unwrap(), &Foresight(inputs.collect()))
     }
 
     #[test]
     fn shapes_go_from_stage_to_stage_before_anything_runs() {
-        let tokens = foresee(&crate::tokenizer::TrainTokenizer, json!({ "vocab_size": 512 }), &[]);
+        let tokens = foresee(&crate::tokenizer::TrainTokenizer, &json!({ "vocab_size": 512 }), &[]);
         let base = |max_steps: u64, inputs: &[(&str, &Foreseen)]| {
             let params = json!({
                 "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
                 "num_key_value_heads": 2, "head_dim": 16, "max_length": 32, "max_steps": max_steps, "learning_rate": 1e-3
             });
-            foresee(&crate::pretrain::Pretrain, params, inputs)
+            foresee(&crate::pretrain::Pretrain, &params, inputs)
         };
         let unknown = base(10, &[]);
         assert!(unknown.outputs.is_empty() && unknown.peak_bytes.is_none());
@@ -136,19 +136,19 @@ mod tests {
         assert!(base.peak_bytes.unwrap() > 4 * weights, "weights, gradients and two moments");
 
         let sft = json!({ "num_train_epochs": 2.0, "learning_rate": 1e-3, "lora_r": 4, "use_dora": true });
-        let sft = foresee(&crate::sft::Sft, sft, &[("model", model)]);
+        let sft = foresee(&crate::sft::Sft, &sft, &[("model", model)]);
         let adapter = &sft.outputs["adapter"];
         assert!(sft.peak_bytes.unwrap() > weights + 4 * adapter.bytes.unwrap());
         let grpo = json!({
             "max_steps": 5, "learning_rate": 1e-3, "num_generations": 4, "max_completion_length": 16,
             "reward_funcs": ["format"]
         });
-        let grpo = foresee(&crate::grpo::Grpo, grpo, &[("model", model), ("adapter", adapter)]);
+        let grpo = foresee(&crate::grpo::Grpo, &grpo, &[("model", model), ("adapter", adapter)]);
         assert_eq!(grpo.outputs["adapter"].bytes, adapter.bytes);
-        let merge = foresee(&crate::merge::Merge, json!({}), &[("model", model), ("adapter", adapter)]);
+        let merge = foresee(&crate::merge::Merge, &json!({}), &[("model", model), ("adapter", adapter)]);
         assert_eq!((merge.outputs["model"].bytes, merge.peak_bytes), (Some(weights), Some(2 * weights)));
         let eval = json!({ "label": "merged", "group": "merged", "limit": 50 });
-        let eval = foresee(&crate::eval::Eval, eval, &[("model", &merge.outputs["model"])]);
+        let eval = foresee(&crate::eval::Eval, &eval, &[("model", &merge.outputs["model"])]);
         assert_eq!((eval.work, eval.peak_bytes), (Some(100.0), Some(weights)));
     }
 }
