@@ -2,7 +2,7 @@
 #![no_main]
 
 use gazal_fuzz::KINDS;
-use gazal_spec::{Overrides, Pipeline, Severity, Source, Wanted};
+use gazal_spec::{Overrides, Pipeline, Severity, Source, Stage, Wanted};
 use gazal_stage_api::{Backend, DeviceRequest};
 use libfuzzer_sys::fuzz_target;
 
@@ -31,8 +31,8 @@ fn load(text: &str, overrides: &Overrides) -> Result<Pipeline, Vec<gazal_spec::D
 
 fn keys(pipeline: &Pipeline) -> Vec<Option<String>> {
     let device = DeviceRequest { backend: Backend::Cpu, precision: Default::default() };
-    let key = |stage| gazal_engine::bare_manifest(stage, device).ok().map(|manifest| manifest.key().hex());
-    pipeline.stages.iter().map(key).collect()
+    let key = |stage: &Stage| Some(gazal_engine::bare_manifest(stage, device).ok()?.key().hex());
+    pipeline.stages.iter().map(|stage| key(stage)).collect()
 }
 
 /// What lines with this beginning say.
