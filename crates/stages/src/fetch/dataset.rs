@@ -4,7 +4,8 @@
 //! else `train`. Files are read in the order of their names, repositories in that of the parameter.
 
 use std::fs::File;
-use std::io::{BufReader, Write};
+use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use gazal_data::Row;
@@ -14,7 +15,7 @@ use gazal_stage_api::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{fetch, main_branch, matches, pin, wrong_ids, wrong_patterns};
+use super::{fetch, list, main_branch, matches, pin, wrong_ids, wrong_patterns};
 
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -130,38 +131,28 @@ impl Splits {
             self.written.push((split, 0));
             self.written.len() - 1
         });
-        for row in rows(from)? {
-            if self.limit > 0 && self.written[at].1 == self.limit {
-                break;
+        let (limit, count) = (self.limit, &mut self.written[at].1);
+        let mut write = |row: Row| {
+            if limit > 0 && *count == limit {
+                return Ok(ControlFlow::Break(()));
             }
-            let line = serde_json::to_string(&row?).map_err(StageError::failed)?;
+            *count += 1;
+            let line = serde_json::to_string(&row).map_err(StageError::failed)?;
             writeln!(out, "{line}").map_err(StageError::io(&path))?;
-            self.written[at].1 += 1;
+            Ok(ControlFlow::Continue(()))
+        };
+        match !gazal_data::rows::is_parquet(from) && list::begins(from)? {
+            true => list::each(from, &mut write)?,
+            false => {
+                for row in gazal_data::rows::read::<Row>(from).map_err(StageError::failed)? {
+                    if write(row.map_err(StageError::failed)?)?.is_break() {
+                        break;
+                    }
+                }
+            }
         }
         out.flush().map_err(StageError::io(&path))
     }
-}
-
-type Rows = Box<dyn Iterator<Item = Result<Row, StageError>>>;
-
-/// The rows of a file: Parquet, JSON Lines, or JSON with one list of rows.
-fn rows(path: &Path) -> Result<Rows, StageError> {
-    if !gazal_data::rows::is_parquet(path) && is_list(path)? {
-        let file = BufReader::new(File::open(path).map_err(StageError::io(path))?);
-        let unreadable = |error| StageError::failed(format!("{}: {error}", path.display()));
-        let rows: Vec<Row> = serde_json::from_reader(file).map_err(unreadable)?;
-        return Ok(Box::new(rows.into_iter().map(Ok)));
-    }
-    let rows = gazal_data::rows::read::<Row>(path).map_err(StageError::failed)?;
-    Ok(Box::new(rows.map(|row| row.map_err(StageError::failed))))
-}
-
-/// Whether a file begins as a list.
-fn is_list(path: &Path) -> Result<bool, StageError> {
-    use std::io::Read;
-    let file = BufReader::new(File::open(path).map_err(StageError::io(path))?);
-    let first = file.bytes().map_while(Result::ok).find(|byte| !byte.is_ascii_whitespace());
-    Ok(first == Some(b'['))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! folder, so that a run that was stopped goes on where it was.
 
 mod dataset;
+mod list;
 mod model;
 
 use std::cell::RefCell;
