@@ -16,6 +16,9 @@ use crate::{Decoder, LmError};
 /// What PEFT puts before the names of a causal language model's modules.
 const PREFIX: &str = "base_model.model.";
 
+/// What stands behind `model.` in these names where the decoder is a part of a model that also sees.
+const INNER: &str = "language_model.";
+
 /// Gives every targeted projection a fresh adapter that changes nothing yet: `A ~ U(±1/√in)`, `B = 0`, and for
 /// DoRA `m = ‖W‖` (PEFT's initialisation). `uniform(name, i)` gives the i-th random number of a tensor.
 ///
@@ -27,7 +30,7 @@ pub fn new_adapter(
     uniform: &dyn Fn(&str, u64) -> f64,
 ) -> Result<(), LmError> {
     let mut adapted = 0;
-    for_each_target(decoder, config, &mut |name, linear| {
+    for_each_target(decoder, config, "", &mut |name, linear| {
         let [output, input] = linear.weight.dims();
         let device = linear.weight.device();
         let rank = config.rank(module(name));
@@ -48,14 +51,17 @@ pub fn new_adapter(
     }
 }
 
-/// Loads a PEFT folder onto `decoder`, replacing any adapter it has.
+/// Loads a PEFT folder onto `decoder`, replacing any adapter it has. It may have been trained on the whole of a model of
+/// which the decoder is a part.
 ///
 /// # Errors
 /// Naming file, field or tensor.
 pub fn load_adapter(decoder: &mut Decoder, folder: &Path) -> Result<AdapterConfig, LmError> {
     let config = AdapterConfig::load(folder)?;
     let mut weights = Weights::load(&folder.join("adapter_model.safetensors"))?;
-    for_each_target(decoder, &config, &mut |name, linear| {
+    let part = format!("{PREFIX}model.{INNER}");
+    let inner = if weights.names().any(|name| name.starts_with(&part)) { INNER } else { "" };
+    for_each_target(decoder, &config, inner, &mut |name, linear| {
         let [output, input] = linear.weight.dims();
         let device: Device = linear.weight.device();
         let (rank, scale) = (config.rank(module(name)), config.scale(module(name)));
@@ -68,7 +74,7 @@ pub fn load_adapter(decoder: &mut Decoder, folder: &Path) -> Result<AdapterConfi
         linear.adapter = Some(Adapter::new(a, b, magnitude, scale));
         Ok(())
     })?;
-    replace_modules(decoder, &config, &mut weights, folder)?;
+    replace_modules(decoder, &config, (&mut weights, inner), folder)?;
     weights.finish()?;
     decoder.refresh_norms();
     Ok(config)
@@ -98,11 +104,12 @@ pub fn save_adapter(decoder: &Decoder, config: &AdapterConfig, folder: &Path) ->
 fn for_each_target(
     decoder: &mut Decoder,
     config: &AdapterConfig,
+    inner: &str,
     f: &mut dyn FnMut(&str, &mut Linear) -> Result<(), LmError>,
 ) -> Result<(), LmError> {
     for (index, layer) in decoder.layers.iter_mut().enumerate() {
         for (name, linear) in layer.projections_mut() {
-            let name = format!("{PREFIX}model.layers.{index}.{name}");
+            let name = format!("{PREFIX}model.{inner}layers.{index}.{name}");
             if config.targets(module(&name)) {
                 f(&name, linear)?;
             }
@@ -120,7 +127,7 @@ fn module(name: &str) -> &str {
 fn replace_modules(
     decoder: &mut Decoder,
     config: &AdapterConfig,
-    weights: &mut Weights,
+    (weights, inner): (&mut Weights, &str),
     folder: &Path,
 ) -> Result<(), LmError> {
     if !config.keeps_modules() {
@@ -135,7 +142,11 @@ fn replace_modules(
     decoder.visit(&mut |name, mut slot| {
         if config.keeps(name) && done.is_ok() {
             let count = slot.shape().iter().product();
-            done = weights.take_flat(&format!("{PREFIX}{name}"), count, &device).map(|saved| slot.set_flat(saved));
+            let name = match name.strip_prefix("model.") {
+                Some(rest) => format!("{PREFIX}model.{inner}{rest}"),
+                None => format!("{PREFIX}{name}"),
+            };
+            done = weights.take_flat(&name, count, &device).map(|saved| slot.set_flat(saved));
         }
     });
     done
@@ -172,9 +183,25 @@ mod tests {
 
         let mut loaded = base();
         assert_eq!(load_adapter(&mut loaded, folder.path()).unwrap(), config);
+        // As it is named where the decoder is a part of a model.
+        let part = tempfile::tempdir().unwrap();
+        config.save(part.path()).unwrap();
+        let renamed =
+            |name: &str| name.replacen("base_model.model.model.", "base_model.model.model.language_model.", 1);
+        let tensor = |name: &str| {
+            let (shape, values) = saved.get(name).unwrap();
+            (renamed(name), shape.to_vec(), values.to_vec())
+        };
+        let tensors: Vec<_> = saved.names().map(tensor).collect();
+        weights::save(&part.path().join("adapter_model.safetensors"), &tensors).unwrap();
+        let mut of_part = base();
+        assert_eq!(load_adapter(&mut of_part, part.path()).unwrap(), config);
+
         let batch = TokenBatch::right_padded(&[&[5, 9, 40, 7]], 0);
-        let [plain, adapted, loaded] = [base(), adapted, loaded].map(|decoder| to_host(decoder.forward(&batch)));
+        let [plain, adapted, loaded, of_part] =
+            [base(), adapted, loaded, of_part].map(|decoder| to_host(decoder.forward(&batch)));
         assert_eq!(adapted, loaded);
+        assert_eq!(adapted, of_part);
         assert!(largest_difference(&plain, &loaded) > 0.1);
     }
 }
