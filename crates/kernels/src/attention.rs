@@ -10,13 +10,19 @@
 
 mod backward;
 mod block;
+mod cached;
 mod forward;
 #[cfg(test)]
 mod tests;
 
 use rayon::prelude::*;
 
-use block::Part;
+use block::{Laid, Part};
+pub use cached::{Kept, attention_kept};
+
+/// Queries of a block, all heads of a group counted: a multiple of the rows of a product's tile for groups of 1, 2, 3,
+/// 4 and 6.
+const QUERIES: usize = 36;
 
 /// Of queries `[rows, seq, heads, head_dim]`, keys and values `[rows, seq, kv_heads, head_dim]`. Head `h` uses the keys
 /// and values of head `h / (heads / kv_heads)`.
@@ -39,12 +45,34 @@ pub struct AttentionShape {
 /// When a length is not that of the shape, or a query would not see itself.
 pub fn attention(shape: AttentionShape, first: &[u32], inputs: [&[f32]; 3]) -> (Vec<f32>, Vec<f32>) {
     shape.check(first, inputs);
+    let [_, k, v] = inputs;
+    let of_part = |index| Part { shape, first, index };
+    let parts = 0..shape.rows * shape.kv_heads;
+    let laid: Vec<Laid> = parts.clone().into_par_iter().map(|index| Laid::of(of_part(index), k, v)).collect();
     let mut out = vec![0.0; shape.queries()];
+    let mut pieces = shape.pieces(&mut out);
+    // Few parts are cut, so that all threads have something to do until the end: late queries see the most keys.
+    let threads = rayon::current_num_threads();
+    let blocks = if parts.len() < 4 * threads { shape.blocks().div_ceil(4 * threads) } else { shape.blocks() };
+    let size = (blocks * shape.block()).max(1);
+    let mut work = Vec::new();
+    for (index, pieces) in pieces.iter_mut().enumerate() {
+        work.extend(pieces.chunks_mut(size).enumerate().map(|(at, out)| (index, at * size, out)));
+    }
+    let attend = |(index, start, out): (usize, usize, &mut [&mut [f32]])| {
+        let positions = start..start + out.len();
+        let mut sums = vec![0.0; shape.group() * positions.len()];
+        forward::attend(of_part(index), &laid[index], inputs[0], positions.clone(), (out, &mut sums));
+        (index, positions, sums)
+    };
+    let found: Vec<_> = work.into_par_iter().map(attend).collect();
     let mut log_sums = vec![0.0; shape.rows * shape.heads * shape.seq];
-    let parts = (shape.pieces(&mut out), log_sums.par_chunks_mut((shape.group() * shape.seq).max(1)));
-    parts.into_par_iter().enumerate().for_each(|(index, (mut out, log_sums))| {
-        forward::attend(Part { shape, first, index }, inputs, &mut out, log_sums);
-    });
+    for (index, positions, sums) in found {
+        let heads = log_sums[index * shape.group() * shape.seq..].chunks_exact_mut(shape.seq);
+        for (own, head) in sums.chunks_exact(positions.len()).zip(heads) {
+            head[positions.clone()].copy_from_slice(own);
+        }
+    }
     (out, log_sums)
 }
 
@@ -92,6 +120,16 @@ impl AttentionShape {
     /// Query heads that use the same keys and values.
     fn group(self) -> usize {
         self.heads / self.kv_heads
+    }
+
+    /// Positions of a block of queries.
+    fn block(self) -> usize {
+        (QUERIES / self.group()).max(1)
+    }
+
+    /// Blocks of a part.
+    fn blocks(self) -> usize {
+        self.seq.div_ceil(self.block())
     }
 
     /// Numbers of a row of [`block`]'s matrices, which whole vectors fill.

@@ -3,13 +3,9 @@
 use half::bf16;
 use rayon::prelude::*;
 
-use crate::tile::{Pass, ROWS, with_widest};
-
-/// Columns of the result that one pass over a part of the weight makes: a cache line of each of four vectors of 16.
-pub(crate) const PANEL: usize = 64;
-
-/// Float32 numbers in a cache line.
-const LINE: usize = 16;
+use crate::matrix::Matrix;
+use crate::product::{Out, Panels, chunk, halves, multiply};
+use crate::tile::PANEL;
 
 /// How a weight's numbers are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,26 +15,18 @@ pub enum Form {
     Bf16,
 }
 
-/// A weight `[outputs, inputs]`, laid out in panels of 64 outputs that each go through the inputs in order.
+/// A weight `[outputs, inputs]`, laid out as the right factor of products.
 #[derive(Clone, Debug)]
 pub struct Packed {
     pub outputs: usize,
     pub inputs: usize,
-    panels: Panels,
+    panels: Owned,
 }
 
 #[derive(Clone, Debug)]
-enum Panels {
+enum Owned {
     F32(Vec<[f32; PANEL]>),
-    /// Two inputs to a word, the first of them in its lower half.
     Bf16(Vec<[u32; PANEL]>),
-}
-
-/// One of the panels.
-#[derive(Clone, Copy)]
-pub(crate) enum Panel<'a> {
-    F32(&'a [[f32; PANEL]]),
-    Bf16(&'a [[u32; PANEL]]),
 }
 
 impl Packed {
@@ -47,25 +35,18 @@ impl Packed {
     /// # Panics
     /// When `weight` has another number of elements.
     pub fn new(weight: &[f32], [outputs, inputs]: [usize; 2], form: Form) -> Packed {
-        assert_eq!(weight.len(), outputs * inputs, "a weight of {outputs} × {inputs}");
-        let at = |output: usize, input: usize| {
-            if output < outputs && input < inputs { weight[output * inputs + input] } else { 0.0 }
-        };
+        let right = Matrix::new(weight, [outputs, inputs]).transposed();
         let panels = match form {
-            Form::F32 => Panels::F32(lay_out(outputs, inputs, at)),
-            Form::Bf16 => {
-                let bits = |output, input| u32::from(bf16::from_f32(at(output, input)).to_bits());
-                let word = |output, pair| bits(output, 2 * pair) | bits(output, 2 * pair + 1) << 16;
-                Panels::Bf16(lay_out(outputs, inputs.div_ceil(2), word))
-            }
+            Form::F32 => Owned::F32(right.panels()),
+            Form::Bf16 => Owned::Bf16(words(right, [outputs, inputs])),
         };
         Packed { outputs, inputs, panels }
     }
 
     pub fn form(&self) -> Form {
         match self.panels {
-            Panels::F32(_) => Form::F32,
-            Panels::Bf16(_) => Form::Bf16,
+            Owned::F32(_) => Form::F32,
+            Owned::Bf16(_) => Form::Bf16,
         }
     }
 
@@ -73,8 +54,13 @@ impl Packed {
     pub fn rows(&self, rows: &[u32]) -> Vec<f32> {
         let row = |&row: &u32| {
             let row = row as usize;
-            let (panel, column) = (self.panel(row / PANEL), row % PANEL);
-            (0..self.inputs).map(move |input| panel.at(input, column))
+            let (panel, column) = (row / PANEL, row % PANEL);
+            (0..self.inputs).map(move |input| match &self.panels {
+                Owned::F32(panels) => chunk(panels, panel, self.inputs)[input][column],
+                Owned::Bf16(panels) => {
+                    halves(chunk(panels, panel, self.inputs.div_ceil(2))[input / 2][column])[input % 2]
+                }
+            })
         };
         rows.iter().flat_map(row).collect()
     }
@@ -86,92 +72,35 @@ impl Packed {
     /// When `x` is no whole number of rows.
     pub fn product(&self, x: &[f32]) -> Vec<f32> {
         let rows = x.len() / self.inputs.max(1);
-        assert_eq!(x.len(), rows * self.inputs, "rows of {} inputs", self.inputs);
-        if rows == 0 || self.outputs == 0 {
-            return vec![0.0; rows * self.outputs];
-        }
-        let groups = side_by_side(x, self.inputs);
         let mut out = vec![0.0; rows * self.outputs];
-        let fill = |(index, mut parts): (usize, Vec<&mut [f32]>)| {
-            for (x, parts) in groups.iter().zip(parts.chunks_mut(ROWS)) {
-                let mut sums = [0.0; ROWS * PANEL];
-                let out = &mut sums[..parts.len() * PANEL];
-                with_widest(Pass { x, panel: self.panel(index), out });
-                for (part, sums) in parts.iter_mut().zip(sums.chunks_exact(PANEL)) {
-                    part.copy_from_slice(&sums[..part.len()]);
-                }
-            }
+        let panels = match &self.panels {
+            Owned::F32(panels) => Panels::F32(panels),
+            Owned::Bf16(panels) => Panels::Bf16(panels),
         };
-        by_panel(&mut out, self.outputs).into_par_iter().enumerate().for_each(fill);
+        multiply(
+            Matrix::new(x, [rows, self.inputs]),
+            &panels,
+            Out { values: &mut out, columns: self.outputs, add: false },
+        );
         out
     }
-
-    fn panel(&self, index: usize) -> Panel<'_> {
-        match &self.panels {
-            Panels::F32(panels) => Panel::F32(chunk(panels, index, self.inputs)),
-            Panels::Bf16(panels) => Panel::Bf16(chunk(panels, index, self.inputs.div_ceil(2))),
-        }
-    }
 }
 
-impl Panel<'_> {
-    fn at(&self, input: usize, column: usize) -> f32 {
-        match self {
-            Panel::F32(panel) => panel[input][column],
-            Panel::Bf16(panel) => {
-                let word = panel[input / 2][column];
-                f32::from_bits(if input.is_multiple_of(2) { word << 16 } else { word & 0xffff_0000 })
+/// Panels in which two inputs are a word.
+fn words(right: Matrix<'_>, [outputs, inputs]: [usize; 2]) -> Vec<[u32; PANEL]> {
+    let depth = inputs.div_ceil(2);
+    let mut panels = vec![[0; PANEL]; outputs.div_ceil(PANEL) * depth];
+    panels.par_chunks_mut(depth.max(1)).enumerate().for_each(|(index, words)| {
+        let mut panel = vec![[0.0; PANEL]; 2 * depth];
+        right.panel(index, 0..inputs, &mut panel[..inputs]);
+        for (words, [even, odd]) in words.iter_mut().zip(panel.as_chunks::<2>().0) {
+            for ((word, even), odd) in words.iter_mut().zip(even).zip(odd) {
+                let [even, odd] = [even, odd].map(|value| u32::from(bf16::from_f32(*value).to_bits()));
+                *word = even | odd << 16;
             }
         }
-    }
-}
-
-/// The parts of all rows of `out` that a panel makes, for every panel.
-fn by_panel(out: &mut [f32], outputs: usize) -> Vec<Vec<&mut [f32]>> {
-    let rows = out.len() / outputs;
-    let mut panels: Vec<Vec<&mut [f32]>> = (0..outputs.div_ceil(PANEL)).map(|_| Vec::with_capacity(rows)).collect();
-    for row in out.chunks_exact_mut(outputs) {
-        row.chunks_mut(PANEL).zip(&mut panels).for_each(|(part, panel)| panel.push(part));
-    }
+    });
     panels
-}
-
-fn chunk<T>(all: &[T], index: usize, size: usize) -> &[T] {
-    &all[index * size..(index + 1) * size]
-}
-
-/// Panels of `depth` rows each, filled by output and row.
-fn lay_out<T: Copy + Default + Send>(
-    outputs: usize,
-    depth: usize,
-    at: impl Fn(usize, usize) -> T + Sync,
-) -> Vec<[T; PANEL]> {
-    let mut panels = vec![[T::default(); PANEL]; outputs.div_ceil(PANEL) * depth];
-    let fill = |(panel, rows): (usize, &mut [[T; PANEL]])| {
-        // A cache line of each output at a time.
-        for (line, rows) in rows.chunks_mut(LINE).enumerate() {
-            for column in 0..PANEL {
-                for (index, row) in rows.iter_mut().enumerate() {
-                    row[column] = at(panel * PANEL + column, line * LINE + index);
-                }
-            }
-        }
-    };
-    panels.par_chunks_mut(depth.max(1)).enumerate().for_each(fill);
-    panels
-}
-
-/// The rows of `x` in groups of [`ROWS`], each group with its rows side by side, and a zero where `inputs` is odd.
-fn side_by_side(x: &[f32], inputs: usize) -> Vec<Vec<f32>> {
-    let group = |rows: &[f32]| {
-        let count = rows.len() / inputs;
-        let mut group = vec![0.0; inputs.next_multiple_of(2) * count];
-        for (at, row) in rows.chunks_exact(inputs).enumerate() {
-            group[at..].iter_mut().step_by(count).zip(row).for_each(|(cell, value)| *cell = *value);
-        }
-        group
-    };
-    x.chunks(ROWS * inputs).map(group).collect()
 }
 
 #[cfg(test)]

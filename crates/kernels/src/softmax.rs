@@ -24,12 +24,13 @@ pub struct Row {
 /// When `rows` is no whole number of rows.
 pub fn softmax(rows: &mut [f32], width: usize) -> Vec<Row> {
     assert!(width > 0 && rows.len().is_multiple_of(width), "rows of {width}");
-    rows.par_chunks_mut(width).map(|row| with_widest(Logits(row))).collect()
+    rows.par_chunks_mut(width).map(|row| with_widest(Softmax(row))).collect()
 }
 
-struct Logits<'a>(&'a mut [f32]);
+/// Of one row.
+pub(crate) struct Softmax<'a>(pub &'a mut [f32]);
 
-impl pulp::WithSimd for Logits<'_> {
+impl pulp::WithSimd for Softmax<'_> {
     type Output = Row;
 
     #[inline(always)]

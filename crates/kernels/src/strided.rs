@@ -7,7 +7,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::tile::{ROWS, with_widest};
+use crate::tile::{ROWS, step, with_widest};
 
 /// Numbers in the widest vector.
 pub(crate) const LANES: usize = 16;
@@ -127,7 +127,7 @@ fn by_rows<S: Simd, const V: usize, const M: usize>(
         for m in 0..M {
             x[m] = rows[m][k];
         }
-        step::<S, V, M>(simd, &x, &right.data[k * right.stride..], sums);
+        step(simd, &x, S::as_simd_f32s(&right.data[k * right.stride..][..V * S::F32_LANES]).0, sums);
     }
 }
 
@@ -142,19 +142,7 @@ fn by_columns<S: Simd, const V: usize, const M: usize>(
     for k in 0..depth {
         let mut x = [0.0; M];
         x.copy_from_slice(&left.data[k * left.stride + row..][..M]);
-        step::<S, V, M>(simd, &x, &right.data[k * right.stride..], sums);
-    }
-}
-
-/// One step of the inner dimension. No closures here and above: they are compiled for the plainest processor where they
-/// are not inlined, and every operation becomes a call.
-#[inline(always)]
-fn step<S: Simd, const V: usize, const M: usize>(simd: S, x: &[f32; M], right: &[f32], sums: &mut [[S::f32s; V]; M]) {
-    let (vectors, _) = S::as_simd_f32s(&right[..V * S::F32_LANES]);
-    for v in 0..V {
-        for m in 0..M {
-            sums[m][v] = simd.mul_add_f32s(simd.splat_f32s(x[m]), vectors[v], sums[m][v]);
-        }
+        step(simd, &x, S::as_simd_f32s(&right.data[k * right.stride..][..V * S::F32_LANES]).0, sums);
     }
 }
 

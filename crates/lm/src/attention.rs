@@ -53,16 +53,16 @@ impl Attention {
         let q = frame.rotate(normed(&self.q_norm, q));
         let k = frame.rotate(normed(&self.k_norm, k));
         let mixed = match cache {
-            None if host::on_host(&q) => fused::attended([q, k, v], frame),
-            None => self.mix(q, k.swap_dims(1, 2), v.swap_dims(1, 2), frame),
+            None => self.attend([q, k, v], frame),
             Some(slot) => {
-                let (keys, values) = (k.swap_dims(1, 2), v.swap_dims(1, 2));
-                let kept = match slot.take() {
-                    Some(kept) => kept.extended(keys, values),
-                    None => KeyValues::new(keys, values),
-                };
-                let (keys, values) = slot.insert(kept).seen();
-                self.mix(q, keys, values, frame)
+                let (keys, values) = (k.clone().swap_dims(1, 2), v.clone().swap_dims(1, 2));
+                match slot.take() {
+                    None => {
+                        *slot = Some(KeyValues::new(keys, values));
+                        self.attend([q, k, v], frame)
+                    }
+                    Some(kept) => self.attend_kept(q, slot.insert(kept.extended(keys, values)), frame),
+                }
             }
         };
         self.o_proj.forward(match gate {
@@ -83,8 +83,26 @@ impl Attention {
         (both.narrow(3, 0, dim), Some(gate))
     }
 
-    /// Queries `[rows, seq, heads, head_dim]` to what they find, `[rows × seq, heads × head_dim]`.
-    fn mix(&self, q: Tensor<4>, keys: Tensor<4>, values: Tensor<4>, frame: &Frame) -> Tensor<2> {
+    /// Queries `[rows, seq, heads, head_dim]` to what they find among keys and values `[rows, seq, key heads, head_dim]`,
+    /// as `[rows × seq, heads × head_dim]`.
+    fn attend(&self, [q, k, v]: [Tensor<4>; 3], frame: &Frame) -> Tensor<2> {
+        match host::on_host(&q) {
+            true => fused::attended([q, k, v], frame),
+            false => self.mix(q, (k.swap_dims(1, 2), v.swap_dims(1, 2)), frame),
+        }
+    }
+
+    /// The same among those that are kept, of which the last are the queries' own.
+    fn attend_kept(&self, q: Tensor<4>, kept: &KeyValues, frame: &Frame) -> Tensor<2> {
+        if !host::on_host(&q) {
+            return self.mix(q, kept.seen(), frame);
+        }
+        let (keys, values, width) = kept.whole();
+        fused::attended_kept([q, keys, values], width, frame)
+    }
+
+    /// By tensor operations, among keys and values `[rows, key heads, keys, head_dim]`.
+    fn mix(&self, q: Tensor<4>, (keys, values): (Tensor<4>, Tensor<4>), frame: &Frame) -> Tensor<2> {
         let (rows, seq, dim) = (frame.rows, frame.seq, self.head_dim);
         let groups = self.heads / self.kv_heads;
         // All query heads of a key head stand below one another as rows, so that keys need no copies.

@@ -3,7 +3,6 @@
 use burn::tensor::{Device, Tensor};
 
 use crate::batch::indices;
-use crate::delta::DeltaState;
 use crate::layer::LayerCache;
 
 /// Keys and values, or states, of all layers.
@@ -22,6 +21,9 @@ impl Cache {
 
     /// Keeps `rows` in that order; a row may appear several times (the completions of one prompt).
     pub fn select(&mut self, rows: &[usize], device: &Device) {
+        if rows.iter().copied().eq(0..self.left_pad.len()) {
+            return;
+        }
         let index = indices(rows.iter().copied(), device);
         for layer in &mut self.layers {
             if let Some(kept) = &mut layer.attention {
@@ -50,26 +52,18 @@ impl Cache {
         }
     }
 
-    /// The rows of both, these first; the narrower one is padded on its left.
-    pub fn join(mut self, mut other: Cache) -> Cache {
-        let width = self.width.max(other.width);
-        self.widen(width);
-        other.widen(width);
-        for (layer, other) in self.layers.iter_mut().zip(other.layers) {
-            layer.attention = match (layer.attention.take(), other.attention) {
-                (Some(a), Some(b)) => Some(a.joined(&b)),
-                (a, b) => a.or(b),
-            };
-            layer.delta = match (layer.delta.take(), other.delta) {
-                (Some(a), Some(b)) => Some(DeltaState {
-                    window: Tensor::cat(vec![a.window, b.window], 0),
-                    memory: Tensor::cat(vec![a.memory, b.memory], 0),
-                }),
-                (a, b) => a.or(b),
-            };
+    /// The rows of all, one cache after the other; narrower ones are padded on their left. Of none, an empty one.
+    pub fn joined(mut caches: Vec<Cache>) -> Cache {
+        if caches.len() == 1 {
+            return caches.remove(0);
         }
-        self.left_pad.extend(other.left_pad);
-        self
+        let width = caches.iter().map(|cache| cache.width).max().unwrap_or(0);
+        caches.iter_mut().for_each(|cache| cache.widen(width));
+        let left_pad = caches.iter().flat_map(|cache| cache.left_pad.iter().copied()).collect();
+        let count = caches.first().map_or(0, |cache| cache.layers.len());
+        let of = |layer: usize| caches.iter_mut().map(|cache| std::mem::take(&mut cache.layers[layer])).collect();
+        let layers = (0..count).map(of).map(LayerCache::joined).collect();
+        Cache { layers, width, left_pad }
     }
 
     fn widen(&mut self, width: usize) {

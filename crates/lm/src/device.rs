@@ -12,7 +12,7 @@ use crate::LmError;
 use crate::weights::largest_difference;
 
 /// Part of the key of every stage that computes: what may change numbers without a kind's revision changing.
-pub const NUMERICS: &str = "burn 0.22.1, kernels 2";
+pub const NUMERICS: &str = "burn 0.22.1, kernels 3";
 
 /// The classes of backends, compiled in or not.
 pub const CLASSES: [&str; 3] = ["cpu", "wgpu", "cuda"];

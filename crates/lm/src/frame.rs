@@ -108,11 +108,11 @@ impl Frame {
         Some(Tensor::from_data(TensorData::new(values, shape), &self.device))
     }
 
-    /// The first column that each query sees, `[rows × seq]`, in a batch without cached columns. Padding sees itself.
+    /// The first column that each query sees, `[rows × seq]`. Padding sees itself.
     pub(crate) fn first_seen(&self) -> Vec<u32> {
         let row = |row: usize| {
             let origins = &self.origins[if self.origins.len() == 1 { 0 } else { row }];
-            origins.iter().enumerate().map(|(column, &origin)| origin.min(column) as u32)
+            (self.start..).zip(origins).map(|(column, &origin)| origin.min(column) as u32)
         };
         (0..self.rows).flat_map(row).collect()
     }

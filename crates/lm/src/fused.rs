@@ -1,16 +1,14 @@
-//! The operations of [`crate::host`] that a decoder has: attention, norms, rotations, SwiGLU's gate, and linear layers
-//! with an adapter.
+//! The operations of [`crate::host`] that a decoder has: products, attention, norms, rotations, SwiGLU's gate, and linear
+//! layers with an adapter.
 
 use std::sync::Arc;
 
-use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
-use burn::backend::ops::FloatTensorOps;
 use burn::tensor::Tensor;
-use gazal_kernels::{AttentionShape, Normed, RotaryShape};
+use gazal_kernels::{AttentionShape, Kept, Matrix, Normed, Packed, RotaryShape, add_product};
 
 use crate::frame::{Frame, HostAngles};
-use crate::host::{HostOp, Pass, binary, quinary, tensor, ternary, unary, values};
+use crate::host::{self, HostOp, Pass, binary, quinary, tensor, ternary, unary, values};
 use crate::weights::to_host;
 
 /// Queries `[rows, seq, heads, head_dim]` to what they find in keys and values `[rows, seq, key heads, head_dim]`, as
@@ -19,6 +17,14 @@ pub(crate) fn attended([q, k, v]: [Tensor<4>; 3], frame: &Frame) -> Tensor<2> {
     let ([rows, seq, heads, head_dim], [_, _, kv_heads, _]) = (q.dims(), k.dims());
     let shape = AttentionShape { rows, seq, heads, kv_heads, head_dim };
     ternary([q, k, v], Attention { shape, first: frame.first_seen() })
+}
+
+/// The same of queries whose keys and values are the last of those that are kept, `[rows, key heads, room, head_dim]` with
+/// `width` filled. Has no backward pass.
+pub(crate) fn attended_kept([q, keys, values]: [Tensor<4>; 3], width: usize, frame: &Frame) -> Tensor<2> {
+    let ([rows, seq, heads, head_dim], [_, kv_heads, room, _]) = (q.dims(), keys.dims());
+    let shape = AttentionShape { rows, seq, heads, kv_heads, head_dim };
+    ternary([q, keys, values], KeptAttention { shape, first: frame.first_seen(), width, room })
 }
 
 /// RMS norm over the last axis.
@@ -38,9 +44,18 @@ pub(crate) fn gated(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
     binary((gate, up), Gate)
 }
 
-/// `xWᵀ`.
-pub(crate) fn linear(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
-    binary((x, weight), Linear)
+/// `a·b`, with the transpose of each that is said to be `transposed`.
+pub fn product([a, b]: [Tensor<2>; 2], transposed: [bool; 2]) -> Tensor<2> {
+    if host::on_host(&a) {
+        return binary((a, b), Product { transposed });
+    }
+    let turned = |tensor: Tensor<2>, transposed| if transposed { tensor.transpose() } else { tensor };
+    turned(a, transposed[0]).matmul(turned(b, transposed[1]))
+}
+
+/// `xWᵀ` with a packed weight. Has no backward pass.
+pub(crate) fn packed(x: Tensor<2>, weight: &Arc<Packed>) -> Tensor<2> {
+    unary(x, PackedProduct(weight.clone()))
 }
 
 /// `(m/n) ⊙ (xWᵀ + s·(xAᵀ)Bᵀ)`, with `m` and `n` of each output.
@@ -72,6 +87,28 @@ impl HostOp for Attention {
         let toward = gazal_kernels::attention_backward(self.shape, &self.first, inputs, after);
         let like = |(toward, input): (Vec<f32>, &FlexTensor)| Some(tensor(toward, input.layout().shape().clone()));
         toward.into_iter().zip(pass.inputs).map(like).collect()
+    }
+}
+
+#[derive(Debug)]
+struct KeptAttention {
+    shape: AttentionShape,
+    first: Vec<u32>,
+    width: usize,
+    room: usize,
+}
+
+impl HostOp for KeptAttention {
+    fn forward(&self, inputs: &[FlexTensor]) -> (FlexTensor, Vec<FlexTensor>) {
+        let AttentionShape { rows, seq, heads, head_dim, .. } = self.shape;
+        let [q, keys, values] = [&inputs[0], &inputs[1], &inputs[2]].map(values);
+        let kept = Kept { keys, values, width: self.width, room: self.room };
+        let found = gazal_kernels::attention_kept(self.shape, &self.first, q, kept);
+        (tensor(found, [rows * seq, heads * head_dim]), Vec::new())
+    }
+
+    fn backward(&self, _: &Pass) -> Vec<Option<FlexTensor>> {
+        unreachable!("no gradient passes keys and values that are kept")
     }
 }
 
@@ -136,24 +173,53 @@ impl HostOp for Gate {
     }
 }
 
-/// The weight's gradient in the weight's own layout, where autodiff would give that of its transpose.
+/// A factor's gradient is in its own layout, where autodiff would give that of its transpose.
 #[derive(Debug)]
-struct Linear;
+struct Product {
+    transposed: [bool; 2],
+}
 
-impl HostOp for Linear {
-    fn forward(&self, inputs: &[FlexTensor]) -> (FlexTensor, Vec<FlexTensor>) {
-        (product(&inputs[0], &inputs[1].transpose(0, 1)), Vec::new())
-    }
-
-    fn backward(&self, pass: &Pass) -> Vec<Option<FlexTensor>> {
-        let [x, weight] = [&pass.inputs[0], &pass.inputs[1]];
-        let toward_x = pass.wanted[0].then(|| product(pass.gradient, weight));
-        let toward_weight = pass.wanted[1].then(|| product(&pass.gradient.transpose(0, 1), x));
-        vec![toward_x, toward_weight]
+impl Product {
+    /// As they are multiplied.
+    fn factors<'a>(&self, inputs: &'a [FlexTensor]) -> [Matrix<'a>; 2] {
+        let [a, b] = [matrix(&inputs[0]), matrix(&inputs[1])];
+        let turned = |matrix: Matrix<'a>, transposed| if transposed { matrix.transposed() } else { matrix };
+        [turned(a, self.transposed[0]), turned(b, self.transposed[1])]
     }
 }
 
-/// Products are Burn's; what is between them is one pass forward and one backward. The weight is frozen.
+impl HostOp for Product {
+    fn forward(&self, inputs: &[FlexTensor]) -> (FlexTensor, Vec<FlexTensor>) {
+        let [a, b] = self.factors(inputs);
+        (tensor(gazal_kernels::product(a, b), [a.rows(), b.columns()]), Vec::new())
+    }
+
+    fn backward(&self, pass: &Pass) -> Vec<Option<FlexTensor>> {
+        let ([a, b], d) = (self.factors(pass.inputs), matrix(pass.gradient));
+        let toward_a = || if self.transposed[0] { (b, d.transposed()) } else { (d, b.transposed()) };
+        let toward_b = || if self.transposed[1] { (d.transposed(), a) } else { (a.transposed(), d) };
+        let toward = |which: usize, (left, right): (Matrix, Matrix)| {
+            tensor(gazal_kernels::product(left, right), pass.inputs[which].layout().shape().clone())
+        };
+        vec![pass.wanted[0].then(|| toward(0, toward_a())), pass.wanted[1].then(|| toward(1, toward_b()))]
+    }
+}
+
+#[derive(Debug)]
+struct PackedProduct(Arc<Packed>);
+
+impl HostOp for PackedProduct {
+    fn forward(&self, inputs: &[FlexTensor]) -> (FlexTensor, Vec<FlexTensor>) {
+        let rows = inputs[0].layout().shape()[0];
+        (tensor(self.0.product(values(&inputs[0])), [rows, self.0.outputs]), Vec::new())
+    }
+
+    fn backward(&self, _: &Pass) -> Vec<Option<FlexTensor>> {
+        unreachable!("no gradient passes a packed weight")
+    }
+}
+
+/// What is between the products is one pass forward and one backward. The weight is frozen.
 #[derive(Debug)]
 struct Adapted {
     /// `n` of each output, detached.
@@ -170,46 +236,40 @@ impl Adapted {
 
 impl HostOp for Adapted {
     fn forward(&self, inputs: &[FlexTensor]) -> (FlexTensor, Vec<FlexTensor>) {
-        let [x, weight, a, b] = [&inputs[0], &inputs[1], &inputs[2], &inputs[3]];
-        let within = product(x, &a.transpose(0, 1));
-        let update = product(&within, &b.transpose(0, 1));
-        let mut y = product(x, &weight.transpose(0, 1));
-        gazal_kernels::adapt(y.storage_mut(), values(&update), (self.scale, &self.ratios(&inputs[4])));
-        (y, vec![within])
+        let [x, weight, a, b] = [&inputs[0], &inputs[1], &inputs[2], &inputs[3]].map(matrix);
+        let within = gazal_kernels::product(x, a.transposed());
+        let update = gazal_kernels::product(Matrix::new(&within, [x.rows(), a.rows()]), b.transposed());
+        let mut y = gazal_kernels::product(x, weight.transposed());
+        gazal_kernels::adapt(&mut y, &update, (self.scale, &self.ratios(&inputs[4])));
+        (tensor(y, [x.rows(), weight.rows()]), vec![tensor(within, [x.rows(), a.rows()])])
     }
 
     fn backward(&self, pass: &Pass) -> Vec<Option<FlexTensor>> {
-        let [x, weight, a, b] = [&pass.inputs[0], &pass.inputs[1], &pass.inputs[2], &pass.inputs[3]];
-        let (magnitude, within, ratios) = (&pass.inputs[4], &pass.saved[0], self.ratios(&pass.inputs[4]));
-        let (dy, y) = (values(pass.gradient), values(pass.output));
-        let (dz, weighted) = gazal_kernels::adapt_backward(dy, y, &ratios);
-        let dz = tensor(dz, pass.output.layout().shape().clone());
-        let mut toward_within = product(&dz, b);
-        scale(&mut toward_within, self.scale);
+        let [x, weight, a, b] = [&pass.inputs[0], &pass.inputs[1], &pass.inputs[2], &pass.inputs[3]].map(matrix);
+        let (magnitude, within, ratios) = (&pass.inputs[4], matrix(&pass.saved[0]), self.ratios(&pass.inputs[4]));
+        let (dz, weighted) = gazal_kernels::adapt_backward(values(pass.gradient), values(pass.output), &ratios);
+        let dz = Matrix::new(&dz, [x.rows(), weight.rows()]);
+        let scaled = |mut values: Vec<f32>| {
+            values.iter_mut().for_each(|value| *value *= self.scale);
+            values
+        };
+        let toward_within = scaled(gazal_kernels::product(dz, b));
+        let toward_within = Matrix::new(&toward_within, [x.rows(), a.rows()]);
+        let like = |values: Vec<f32>, which: usize| tensor(values, pass.inputs[which].layout().shape().clone());
         let toward_x = pass.wanted[0].then(|| {
-            let mut toward = product(&dz, weight);
-            add(&mut toward, &product(&toward_within, a));
-            toward
+            let mut toward = gazal_kernels::product(dz, weight);
+            add_product(toward_within, a, &mut toward);
+            like(toward, 0)
         });
-        let toward_a = product(&toward_within.transpose(0, 1), x);
-        let mut toward_b = product(&dz.transpose(0, 1), within);
-        scale(&mut toward_b, self.scale);
+        let toward_a = gazal_kernels::product(toward_within.transposed(), x);
+        let toward_b = scaled(gazal_kernels::product(dz.transposed(), within));
         // Σ dy·z/n with z = y/(m/n), which the output has in place of z.
-        let toward_magnitude: Vec<f32> =
-            weighted.iter().zip(values(magnitude)).map(|(sum, magnitude)| sum / magnitude).collect();
-        let toward_magnitude = tensor(toward_magnitude, [ratios.len()]);
-        vec![toward_x, None, Some(toward_a), Some(toward_b), Some(toward_magnitude)]
+        let toward_magnitude = weighted.iter().zip(values(magnitude)).map(|(sum, magnitude)| sum / magnitude).collect();
+        vec![toward_x, None, Some(like(toward_a, 2)), Some(like(toward_b, 3)), Some(like(toward_magnitude, 4))]
     }
 }
 
-fn product(a: &FlexTensor, b: &FlexTensor) -> FlexTensor {
-    Flex::float_matmul(a.clone(), b.clone())
-}
-
-fn scale(tensor: &mut FlexTensor, factor: f32) {
-    tensor.storage_mut::<f32>().iter_mut().for_each(|value| *value *= factor);
-}
-
-fn add(tensor: &mut FlexTensor, other: &FlexTensor) {
-    tensor.storage_mut::<f32>().iter_mut().zip(values(other)).for_each(|(value, other)| *value += other);
+fn matrix(tensor: &FlexTensor) -> Matrix<'_> {
+    let shape = tensor.layout().shape();
+    Matrix::new(values(tensor), [shape[0], shape[1]])
 }

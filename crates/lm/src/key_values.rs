@@ -27,6 +27,11 @@ impl KeyValues {
         (filled(&self.keys), filled(&self.values))
     }
 
+    /// The same with the room that they stand in, and how many columns of it they fill.
+    pub fn whole(&self) -> (Tensor<4>, Tensor<4>, usize) {
+        (self.keys.clone(), self.values.clone(), self.width)
+    }
+
     /// With more columns at the end. In place where nobody else holds the tensors.
     #[must_use]
     pub fn extended(self, keys: Tensor<4>, values: Tensor<4>) -> KeyValues {
@@ -60,11 +65,10 @@ impl KeyValues {
         KeyValues::new(change(keys), change(values))
     }
 
-    /// The rows of both, which are equally wide; these first.
-    #[must_use]
-    pub fn joined(&self, other: &KeyValues) -> KeyValues {
-        let ((keys, values), (other_keys, other_values)) = (self.seen(), other.seen());
-        KeyValues::new(Tensor::cat(vec![keys, other_keys], 0), Tensor::cat(vec![values, other_values], 0))
+    /// The rows of all, which are equally wide.
+    pub fn joined(parts: &[KeyValues]) -> KeyValues {
+        let (keys, values) = parts.iter().map(KeyValues::seen).unzip();
+        KeyValues::new(Tensor::cat(keys, 0), Tensor::cat(values, 0))
     }
 }
 

@@ -27,6 +27,19 @@ pub struct LayerCache {
     pub(crate) delta: Option<DeltaState>,
 }
 
+impl LayerCache {
+    /// The rows of all, which are equally wide.
+    pub(crate) fn joined(parts: Vec<LayerCache>) -> LayerCache {
+        let (attention, delta): (Vec<_>, Vec<_>) = parts.into_iter().map(|part| (part.attention, part.delta)).unzip();
+        let attention: Vec<KeyValues> = attention.into_iter().flatten().collect();
+        let delta: Vec<DeltaState> = delta.into_iter().flatten().collect();
+        LayerCache {
+            attention: (!attention.is_empty()).then(|| KeyValues::joined(&attention)),
+            delta: (!delta.is_empty()).then(|| DeltaState::joined(delta)),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Layer {
     pub input_layernorm: RmsNorm,

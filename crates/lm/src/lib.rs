@@ -48,6 +48,7 @@ pub use config::{Config, DeltaConfig, LayerType};
 pub use decoder::Decoder;
 pub use error::LmError;
 pub use frame::Frame;
+pub use fused::product;
 pub use gazal_kernels::Form;
 pub use generate::{Generated, GenerationConfig, generate};
 pub use generator::{Demand, End, Generator, Token};

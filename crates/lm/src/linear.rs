@@ -89,9 +89,9 @@ impl Linear {
         let (a, b) = (adapter.a.clone().inner(), adapter.b.clone().inner());
         let weight = self.weight.tensor().inner();
         let base = adapter.base_norm_squared.clone().unwrap_or_else(|| row_sum(weight.clone().powi_scalar(2)));
-        let cross = row_sum(weight.matmul(a.clone().transpose()) * b.clone());
-        let gram = a.clone().matmul(a.transpose());
-        let square = row_sum(b.clone().matmul(gram) * b);
+        let cross = row_sum(fused::product([weight, a.clone()], [false, true]) * b.clone());
+        let gram = fused::product([a.clone(), a], [false, true]);
+        let square = row_sum(fused::product([b.clone(), gram], [false, false]) * b);
         let scale = adapter.scale;
         (base + cross.mul_scalar(2.0 * scale) + square.mul_scalar(scale * scale)).clamp_min(0.0).sqrt()
     }
@@ -103,7 +103,7 @@ impl Linear {
 
     fn merged_weight(&self) -> Weight {
         let Some(adapter) = &self.adapter else { return self.weight.clone() };
-        let update = adapter.b.clone().matmul(adapter.a.clone()).mul_scalar(adapter.scale);
+        let update = fused::product([adapter.b.clone(), adapter.a.clone()], [false, false]).mul_scalar(adapter.scale);
         let merged = self.weight.tensor() + update;
         Weight::Plain(match adapter.magnitude.clone() {
             Some(magnitude) => {

@@ -6,8 +6,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use gazal_kernels::{Form, Packed};
 
 use crate::device::cpu;
+use crate::fused;
 use crate::weights::to_host;
-use crate::{fused, host};
 
 /// A matrix `[outputs, inputs]`, as checkpoints store it.
 #[derive(Clone, Debug)]
@@ -62,12 +62,10 @@ impl Weight {
     /// When a packed weight is asked for gradients, as [`crate::Decoder::tracked`] never does.
     pub fn product(&self, x: Tensor<2>) -> Tensor<2> {
         match self {
-            Weight::Plain(tensor) if host::on_host(&x) => fused::linear(x, tensor.clone()),
-            Weight::Plain(tensor) => x.matmul(tensor.clone().transpose()),
+            Weight::Plain(tensor) => fused::product([x, tensor.clone()], [false, true]),
             Weight::Packed(packed) => {
                 assert!(!x.is_autodiff(), "no gradient passes a packed weight");
-                let rows = x.dims()[0];
-                from_host(packed.product(&to_host(x)), [rows, packed.outputs])
+                fused::packed(x, packed)
             }
         }
     }

@@ -7,7 +7,7 @@
 //! `Σ h · sg[∂L/∂h]`.
 
 use burn::tensor::{IndexingUpdateOp, Tensor, TensorData};
-use gazal_lm::{Decoder, Scores, indices};
+use gazal_lm::{Decoder, Scores, indices, product};
 
 /// A loss of scores by its derivatives: of the log-probability of each target, and of the entropy if it is part of it.
 #[derive(Clone, Debug, Default)]
@@ -109,21 +109,22 @@ impl<'a> Head<'a> {
         };
         let ids = indices(self.targets_from(from).iter().map(|&id| id as usize), &device);
         let slope = column(&slopes.log_probs);
-        let missed = head.clone().select(0, ids.clone()) - distributions.clone().matmul(head.clone());
+        let missed =
+            head.clone().select(0, ids.clone()) - product([distributions.clone(), head.clone()], [false, false]);
         let mut toward_hidden = missed * slope.clone();
         let bonus = slopes.entropies.as_ref().map(|slopes| (unlikeliness(&distributions), column(slopes)));
         if let Some((unlikely, slope)) = &bonus {
-            toward_hidden = toward_hidden - unlikely.clone().matmul(head) * slope.clone();
+            toward_hidden = toward_hidden - product([unlikely.clone(), head], [false, false]) * slope.clone();
         }
         self.toward_hidden.push(toward_hidden);
         if !tracked.is_require_grad() {
             return;
         }
         let weighted = states.clone() * slope;
-        let mut toward_head = distributions.transpose().matmul(weighted.clone()).neg();
+        let mut toward_head = product([distributions, weighted.clone()], [true, false]).neg();
         toward_head = toward_head.select_assign(0, ids, weighted, IndexingUpdateOp::Add);
         if let Some((unlikely, slope)) = bonus {
-            toward_head = toward_head - unlikely.transpose().matmul(states * slope);
+            toward_head = toward_head - product([unlikely, states * slope], [true, false]);
         }
         self.toward_head = Some(match self.toward_head.take() {
             Some(sum) => sum + toward_head,

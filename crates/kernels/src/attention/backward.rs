@@ -9,7 +9,7 @@ use pulp::{Simd, WithSimd};
 use super::block::{Block, Matrix, Part};
 use super::forward::{across, around, clear, hide, score, spread};
 use crate::exp::exp;
-use crate::strided::{Left, Product};
+use crate::strided::{LANES, Left, Product};
 use crate::tile::with_widest;
 
 /// `inputs` are `q`, `k`, `v` and `d_out`, `log_sums` is `[group, seq]`, `d` has a piece of `dq`, `dk` and `dv` for every
@@ -22,7 +22,7 @@ pub(super) fn attend(part: Part<'_>, inputs: [&[f32]; 4], log_sums: &[f32], d: [
     let [mut queries, mut d_queries, mut d_sums] = [(); 3].map(|()| part.heads(part.most_queries()));
     let [mut scores, mut d_scores] = [(); 2].map(|()| part.scores());
     let scale = (part.shape.head_dim as f32).sqrt().recip();
-    for block in part.blocks() {
+    for block in part.blocks(0..seq) {
         score(part, &block, (q, &mut queries), &key_columns, &mut scores);
         part.lay(d_out, block.positions.clone(), 1.0, &mut d_sums);
         across(part, &block, &d_sums, &values, &mut d_scores);
@@ -65,8 +65,8 @@ impl WithSimd for Slopes<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let (width, stride) = (self.block.width(), self.scores.stride);
         for query in 0..self.block.queries() {
-            let row = &mut self.scores.data[query * stride..][..width];
-            let d_row = &mut self.d_scores.data[query * stride..][..width];
+            let row = &mut self.scores.data[query * stride..][..width + LANES];
+            let d_row = &mut self.d_scores.data[query * stride..][..width + LANES];
             let seen = self.block.seen(query);
             let log_sum = simd.splat_f32s(self.log_sums[self.block.log_sum(query, self.seq)]);
             let (scores, _) = S::as_mut_simd_f32s(hide(row, &seen));

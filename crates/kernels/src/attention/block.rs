@@ -5,10 +5,6 @@ use std::ops::Range;
 use super::AttentionShape;
 use crate::strided::{Grid, LANES};
 
-/// Queries of a block, all heads of a group counted: a multiple of the rows of a product's tile for groups of 1, 2, 3,
-/// 4 and 6.
-const QUERIES: usize = 36;
-
 /// A row's key and value head: `index = row · kv_heads + head`.
 #[derive(Clone, Copy)]
 pub(super) struct Part<'a> {
@@ -22,6 +18,18 @@ pub(super) struct Part<'a> {
 pub(super) struct Matrix {
     pub data: Vec<f32>,
     pub stride: usize,
+}
+
+/// A part's keys and values as products read them.
+pub(super) struct Laid {
+    pub key_columns: Matrix,
+    pub values: Matrix,
+}
+
+impl Laid {
+    pub(super) fn of(part: Part<'_>, k: &[f32], v: &[f32]) -> Laid {
+        Laid { key_columns: part.columns(k), values: part.rows(v) }
+    }
 }
 
 /// Some positions of a part with all heads of its group, and the keys that they see.
@@ -46,14 +54,14 @@ impl Matrix {
 }
 
 impl<'a> Part<'a> {
-    /// From the first to the last query.
-    pub(super) fn blocks(self) -> impl Iterator<Item = Block<'a>> {
+    /// The blocks of some positions, which begin where a block does.
+    pub(super) fn blocks(self, positions: Range<usize>) -> impl Iterator<Item = Block<'a>> {
         let AttentionShape { seq, kv_heads, .. } = self.shape;
-        let (group, row) = (self.shape.group(), self.index / kv_heads);
-        let first = &self.first[row * seq..][..seq];
-        let size = (QUERIES / group).max(1);
+        let (group, row, start) = (self.shape.group(), self.index / kv_heads, positions.start);
+        let first = &self.first[row * seq..][positions];
+        let size = self.shape.block();
         first.chunks(size).enumerate().map(move |(at, first)| {
-            let positions = at * size..at * size + first.len();
+            let positions = start + at * size..start + at * size + first.len();
             let low = first.iter().min().map_or(0, |&low| low as usize);
             Block { keys: low - low % LANES..positions.end, positions, group, first }
         })
@@ -61,13 +69,12 @@ impl<'a> Part<'a> {
 
     /// Queries of the longest block.
     pub(super) fn most_queries(self) -> usize {
-        let group = self.shape.group();
-        (QUERIES / group).max(1).min(self.shape.seq) * group
+        self.shape.block().min(self.shape.seq) * self.shape.group()
     }
 
-    /// Room for the scores of a block.
+    /// Room for the scores of a block, and a vector more, as those of a row may begin anywhere.
     pub(super) fn scores(self) -> Matrix {
-        Matrix::zeros(self.most_queries(), stride_of(self.shape.seq))
+        Matrix::zeros(self.most_queries(), stride_of(self.shape.seq + LANES))
     }
 
     /// Room for `rows` heads.

@@ -1,27 +1,35 @@
-//! The forward pass over one part.
+//! The forward pass over one part, or some blocks of it.
 
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use super::block::{Block, Matrix, Part};
+use super::block::{Block, Laid, Matrix, Part};
 use crate::exp::exp;
 use crate::strided::{LANES, Left, Product};
 use crate::tile::with_widest;
 
-/// `out` has a piece for every position, `log_sums` is `[group, seq]`.
-pub(super) fn attend(part: Part<'_>, [q, k, v]: [&[f32]; 3], out: &mut [&mut [f32]], log_sums: &mut [f32]) {
-    let (keys, values) = (part.columns(k), part.rows(v));
+/// Of some positions, which begin where a block does: `out` has a piece for each of them, `log_sums` is
+/// `[group, positions]`.
+pub(super) fn attend(
+    part: Part<'_>,
+    laid: &Laid,
+    q: &[f32],
+    positions: Range<usize>,
+    (out, log_sums): (&mut [&mut [f32]], &mut [f32]),
+) {
     let [mut queries, mut sums] = [(); 2].map(|()| part.heads(part.most_queries()));
     let mut scores = part.scores();
     let mut told = vec![Told::default(); part.most_queries()];
-    for block in part.blocks() {
-        score(part, &block, (q, &mut queries), &keys, &mut scores);
+    for block in part.blocks(positions.clone()) {
+        score(part, &block, (q, &mut queries), &laid.key_columns, &mut scores);
         with_widest(Softmax { block: &block, scores: &mut scores, told: &mut told });
-        spread(&block, &scores, &values, &mut sums);
-        part.put(&sums, &mut out[block.positions.clone()], |query| told[query].share);
+        spread(&block, &scores, &laid.values, &mut sums);
+        let own = block.positions.start - positions.start..block.positions.end - positions.start;
+        part.put(&sums, &mut out[own.clone()], |query| told[query].share);
         for (query, told) in told[..block.queries()].iter().enumerate() {
-            log_sums[block.log_sum(query, part.shape.seq)] = told.log_sum;
+            let (head, at) = (query % part.shape.group(), own.start + query / part.shape.group());
+            log_sums[head * positions.len() + at] = told.log_sum;
         }
     }
 }
@@ -87,7 +95,7 @@ impl WithSimd for Softmax<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let (width, stride) = (self.block.width(), self.scores.stride);
         for query in 0..self.block.queries() {
-            let row = &mut self.scores.data[query * stride..][..width];
+            let row = &mut self.scores.data[query * stride..][..width + LANES];
             let seen = self.block.seen(query);
             let (vectors, _) = S::as_mut_simd_f32s(hide(row, &seen));
             let mut most = simd.splat_f32s(f32::MIN);
@@ -111,15 +119,15 @@ impl WithSimd for Softmax<'_> {
 #[inline(always)]
 pub(super) fn hide<'a>(row: &'a mut [f32], seen: &Range<usize>) -> &'a mut [f32] {
     let Range { start, end } = around(seen);
-    row[start..seen.start].fill(f32::MIN);
     row[seen.end..end].fill(f32::MIN);
     &mut row[start..end]
 }
 
-/// What is seen of a row, and what whole vectors have beyond.
+/// What is seen of a row, and what whole vectors have beyond. They begin with the first that is seen: what a vector has
+/// beside each other, and so how sums are rounded, does not depend on where in the row that is.
 #[inline(always)]
 pub(super) fn around(seen: &Range<usize>) -> Range<usize> {
-    seen.start - seen.start % LANES..seen.end.next_multiple_of(LANES)
+    seen.start..seen.start + seen.len().next_multiple_of(LANES)
 }
 
 /// Makes what is not seen of a row 0.

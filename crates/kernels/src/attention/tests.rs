@@ -146,6 +146,26 @@ fn a_document_is_bitwise_alone_whatever_stands_before_it() {
     assert_eq!(out[32 * 16..], again[32 * 16..]);
 }
 
+/// Results and gradients, at whatever column a document begins.
+#[test]
+fn a_document_is_bitwise_the_same_wherever_it_stands() {
+    let alone = AttentionShape { rows: 1, seq: 51, heads: 6, kv_heads: 2, head_dim: 24 };
+    let all = inputs(alone);
+    let [q, k, v, d_out] = &all;
+    let (out, log_sums) = attention(alone, &[0; 51], [q, k, v]);
+    let d = attention_backward(alone, &[0; 51], [q, k, v], [&log_sums, d_out]);
+    for before in [1, 5, 16, 30] {
+        let shape = AttentionShape { seq: before + 51, ..alone };
+        let moved = |x: &Vec<f32>| [numbers(x.len() / 51 * before, 9), x.clone()].concat();
+        let [q, k, v, d_out] = all.each_ref().map(moved);
+        let first: Vec<u32> = (0..before + 51).map(|at| if at < before { 0 } else { before as u32 }).collect();
+        let found = attention(shape, &first, [&q, &k, &v]);
+        assert_eq!(found.0[found.0.len() - out.len()..], out);
+        let found = attention_backward(shape, &first, [&q, &k, &v], [&found.1, &d_out]);
+        assert!(found.iter().zip(&d).all(|(found, d)| found[found.len() - d.len()..] == **d), "{before}");
+    }
+}
+
 #[test]
 fn scores_of_any_size_give_numbers() {
     let shape = AttentionShape { rows: 1, seq: 40, heads: 2, kv_heads: 1, head_dim: 8 };
@@ -163,5 +183,36 @@ fn nothing_gives_nothing() {
         let shape = AttentionShape { rows, seq, heads: 4, kv_heads: 2, head_dim: 8 };
         assert_eq!(attention(shape, &[], [&[]; 3]), (vec![], vec![]));
         assert_eq!(attention_backward(shape, &[], [&[]; 3], [&[]; 2]), [vec![], vec![], vec![]]);
+    }
+}
+
+/// The last queries of a sequence find among kept keys what they find among all.
+#[test]
+fn kept_keys_and_values_give_what_the_whole_sequence_gives() {
+    for shape in shapes().filter(|shape| shape.seq > 1) {
+        let AttentionShape { rows, seq, kv_heads, head_dim, .. } = shape;
+        let (first, [q, k, v, _]) = (first(rows, seq), inputs(shape));
+        let (wanted, _) = attention(shape, &first, [&q, &k, &v]);
+        let room = seq + 3;
+        let kept = |all: &[f32]| {
+            let mut kept = vec![f32::NAN; rows * kv_heads * room * head_dim];
+            for (at, head) in all.chunks_exact(head_dim).enumerate() {
+                let (row, position, kv_head) = (at / (seq * kv_heads), at / kv_heads % seq, at % kv_heads);
+                kept[((row * kv_heads + kv_head) * room + position) * head_dim..][..head_dim].copy_from_slice(head);
+            }
+            kept
+        };
+        let (keys, values) = (kept(&k), kept(&v));
+        for more in [1, seq.min(4)] {
+            let new = AttentionShape { seq: more, ..shape };
+            let last = |all: &[f32]| -> Vec<f32> {
+                let width = all.len() / rows;
+                all.chunks_exact(width).flat_map(|row| row[width - width / seq * more..].to_vec()).collect()
+            };
+            let seen: Vec<u32> = first.chunks_exact(seq).flat_map(|row| row[seq - more..].to_vec()).collect();
+            let kept = Kept { keys: &keys, values: &values, width: seq, room };
+            let found = attention_kept(new, &seen, &last(&q), kept);
+            assert_close(&found, &wide(&last(&wanted)), 1e-5);
+        }
     }
 }

@@ -25,6 +25,14 @@ pub struct DeltaState {
     pub memory: Tensor<4>,
 }
 
+impl DeltaState {
+    /// The rows of all.
+    pub(crate) fn joined(parts: Vec<DeltaState>) -> DeltaState {
+        let (windows, memories) = parts.into_iter().map(|part| (part.window, part.memory)).unzip();
+        DeltaState { window: Tensor::cat(windows, 0), memory: Tensor::cat(memories, 0) }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct DeltaNet {
     pub in_proj_qkv: Linear,
