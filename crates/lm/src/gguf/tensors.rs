@@ -62,8 +62,13 @@ impl Plan {
                 Family::Llama if name.contains(".k_proj.") => Some(kv_heads),
                 _ => None,
             };
-            if heads.is_some_and(|heads| tensor.shape[0] == 0 || tensor.shape[0] % (2 * heads) != 0) {
-                let message = format!("has {} rows, which are no pairs for {heads:?} heads", tensor.shape[0]);
+            if tensor.elements() == 0 {
+                return Err(gguf.tensor_error(stored, "is empty"));
+            }
+            if let Some(heads) = heads
+                && !tensor.shape[0].is_multiple_of(heads.saturating_mul(2))
+            {
+                let message = format!("has {} rows, which are no pairs for {heads} heads", tensor.shape[0]);
                 return Err(gguf.tensor_error(stored, message));
             }
             tensors.push(Wanted { name, stored: stored.clone(), tensor: tensor.clone(), heads });

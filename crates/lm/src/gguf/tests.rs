@@ -275,6 +275,14 @@ fn a_small_model_is_imported() {
 }
 
 #[test]
+fn a_tensor_without_numbers_is_refused() {
+    for (shape, name) in [([0, 32], "blk.0.attn_q.weight"), ([32, 0], "blk.0.attn_k.weight")] {
+        let error = import(&Model::new().tensor(name, &shape, 0, 320).bytes()).unwrap_err();
+        assert!(error.contains(&format!("tensor `{name}` is empty")), "{error}");
+    }
+}
+
+#[test]
 fn positions_are_scaled_as_the_file_says() {
     let scaled = |kind| {
         Model::new().with("qwen3.rope.scaling.type", Item::Text(kind)).with("qwen3.rope.scaling.factor", Item::F32(4.0))
