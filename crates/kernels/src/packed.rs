@@ -1,4 +1,4 @@
-//! A weight laid out for products with few rows.
+//! A weight that is laid out once, for many products.
 
 use half::bf16;
 use rayon::prelude::*;
@@ -38,7 +38,7 @@ impl Packed {
         let right = Matrix::new(weight, [outputs, inputs]).transposed();
         let panels = match form {
             Form::F32 => Owned::F32(right.panels()),
-            Form::Bf16 => Owned::Bf16(words(right, [outputs, inputs])),
+            Form::Bf16 => Owned::Bf16(words(right)),
         };
         Packed { outputs, inputs, panels }
     }
@@ -87,9 +87,9 @@ impl Packed {
 }
 
 /// Panels in which two inputs are a word.
-fn words(right: Matrix<'_>, [outputs, inputs]: [usize; 2]) -> Vec<[u32; PANEL]> {
-    let depth = inputs.div_ceil(2);
-    let mut panels = vec![[0; PANEL]; outputs.div_ceil(PANEL) * depth];
+fn words(right: Matrix<'_>) -> Vec<[u32; PANEL]> {
+    let (inputs, depth) = (right.rows(), right.rows().div_ceil(2));
+    let mut panels = vec![[0; PANEL]; right.columns().div_ceil(PANEL) * depth];
     panels.par_chunks_mut(depth.max(1)).enumerate().for_each(|(index, words)| {
         let mut panel = vec![[0.0; PANEL]; 2 * depth];
         right.panel(index, 0..inputs, &mut panel[..inputs]);

@@ -9,7 +9,7 @@ use pulp::{Simd, WithSimd};
 use super::block::{Block, Matrix, Part};
 use super::forward::{across, around, clear, hide, score, spread};
 use crate::exp::exp;
-use crate::strided::{LANES, Left, Product};
+use crate::strided::{Left, Product};
 use crate::tile::with_widest;
 
 /// `inputs` are `q`, `k`, `v` and `d_out`, `log_sums` is `[group, seq]`, `d` has a piece of `dq`, `dk` and `dv` for every
@@ -63,10 +63,10 @@ impl WithSimd for Slopes<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let (width, stride) = (self.block.width(), self.scores.stride);
+        let (width, stride) = (self.block.room(), self.scores.stride);
         for query in 0..self.block.queries() {
-            let row = &mut self.scores.data[query * stride..][..width + LANES];
-            let d_row = &mut self.d_scores.data[query * stride..][..width + LANES];
+            let row = &mut self.scores.data[query * stride..][..width];
+            let d_row = &mut self.d_scores.data[query * stride..][..width];
             let seen = self.block.seen(query);
             let log_sum = simd.splat_f32s(self.log_sums[self.block.log_sum(query, self.seq)]);
             let (scores, _) = S::as_mut_simd_f32s(hide(row, &seen));

@@ -141,6 +141,11 @@ impl Block<'_> {
         self.keys.len().next_multiple_of(LANES)
     }
 
+    /// Columns that its scores may take: whole vectors of what a query sees may begin anywhere.
+    pub(super) fn room(&self) -> usize {
+        self.width() + LANES
+    }
+
     /// The columns that a query sees.
     #[inline(always)]
     pub(super) fn seen(&self, query: usize) -> Range<usize> {
@@ -148,7 +153,7 @@ impl Block<'_> {
         self.first[at] as usize - self.keys.start..self.positions.start + at + 1 - self.keys.start
     }
 
-    /// Where a part has the log-sum of a query.
+    /// Where a part has the log-sum of a query, of `seq` for each head.
     pub(super) fn log_sum(&self, query: usize, seq: usize) -> usize {
         query % self.group * seq + self.positions.start + query / self.group
     }

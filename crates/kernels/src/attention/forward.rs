@@ -26,10 +26,9 @@ pub(super) fn attend(
         with_widest(Softmax { block: &block, scores: &mut scores, told: &mut told });
         spread(&block, &scores, &laid.values, &mut sums);
         let own = block.positions.start - positions.start..block.positions.end - positions.start;
-        part.put(&sums, &mut out[own.clone()], |query| told[query].share);
+        part.put(&sums, &mut out[own], |query| told[query].share);
         for (query, told) in told[..block.queries()].iter().enumerate() {
-            let (head, at) = (query % part.shape.group(), own.start + query / part.shape.group());
-            log_sums[head * positions.len() + at] = told.log_sum;
+            log_sums[block.log_sum(query, positions.len()) - positions.start] = told.log_sum;
         }
     }
 }
@@ -93,9 +92,9 @@ impl WithSimd for Softmax<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let (width, stride) = (self.block.width(), self.scores.stride);
+        let (width, stride) = (self.block.room(), self.scores.stride);
         for query in 0..self.block.queries() {
-            let row = &mut self.scores.data[query * stride..][..width + LANES];
+            let row = &mut self.scores.data[query * stride..][..width];
             let seen = self.block.seen(query);
             let (vectors, _) = S::as_mut_simd_f32s(hide(row, &seen));
             let mut most = simd.splat_f32s(f32::MIN);

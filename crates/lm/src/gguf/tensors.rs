@@ -52,6 +52,9 @@ impl Plan {
         let (heads, kv_heads) = family.heads(gguf)?;
         let mut tensors = Vec::new();
         for (stored, tensor) in gguf.tensors() {
+            if tensor.elements() == 0 {
+                return Err(gguf.tensor_error(stored, "is empty"));
+            }
             if stored == FREQUENCIES {
                 continue;
             }
@@ -62,9 +65,6 @@ impl Plan {
                 Family::Llama if name.contains(".k_proj.") => Some(kv_heads),
                 _ => None,
             };
-            if tensor.elements() == 0 {
-                return Err(gguf.tensor_error(stored, "is empty"));
-            }
             if let Some(heads) = heads
                 && !tensor.shape[0].is_multiple_of(heads.saturating_mul(2))
             {
