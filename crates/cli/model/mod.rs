@@ -9,6 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use gazal_engine::PlanState;
+use gazal_lm::weights::Precision;
 use gazal_lm::{Decoder, Form, LmError, Tokenizer, load_adapter};
 use gazal_stage_api::{Backend, PortType};
 use gazal_store::{Artifact, Store};
@@ -36,7 +37,7 @@ pub(crate) struct ModelArgs {
     /// Where to compute: cpu, wgpu[:i], cuda[:i].
     #[arg(long, value_name = "BACKEND", default_value = "cpu", value_parser = backend)]
     pub device: Backend,
-    /// What weights are kept in on the CPU: bfloat16 takes half the memory and most of the time less. Computing is in
+    /// What weights are kept in: bfloat16 takes half the memory and most of the time less. On the CPU computing is in
     /// float32.
     #[arg(long, value_name = "DTYPE", value_enum, default_value_t)]
     pub dtype: Dtype,
@@ -84,21 +85,25 @@ impl ModelArgs {
     /// On the CPU with packed weights. An adapter is folded in: two products less in every projection of every token.
     fn decoder(&self, model: &Path, adapter: Option<&Path>) -> Result<Decoder, LmError> {
         let on_cpu = self.device == Backend::Cpu;
-        let form = match self.dtype {
-            Dtype::Float32 => Form::F32,
-            Dtype::Bfloat16 if on_cpu => Form::Bf16,
-            Dtype::Bfloat16 => {
-                return Err(LmError::Device("--dtype bfloat16 is for the CPU so far: use float32 here".into()));
-            }
+        let (form, precision) = match self.dtype {
+            Dtype::Float32 => (Form::F32, Precision::F32),
+            Dtype::Bfloat16 => (Form::Bf16, Precision::Bf16),
         };
         let device = gazal_lm::device::open(self.device.class(), self.device.index())?;
+        if !gazal_lm::device::supports(&device, precision) {
+            return Err(LmError::Device(format!("`{}` here has no bfloat16: use --dtype float32", self.device)));
+        }
         let Some(adapter) = adapter else {
-            return if on_cpu { Decoder::load_packed(model, form) } else { Decoder::load(model, &device) };
+            return if on_cpu {
+                Decoder::load_packed(model, form)
+            } else {
+                Decoder::load_in(model, &device, precision)
+            };
         };
         let mut decoder = Decoder::load(model, &device)?;
         load_adapter(&mut decoder, adapter)?;
         let decoder = decoder.merged();
-        Ok(if on_cpu { decoder.packed(form) } else { decoder })
+        Ok(if on_cpu { decoder.packed(form) } else { decoder.in_precision(precision) })
     }
 
     fn folders(&self, app: &App, args: &Args) -> Result<Folders, Failure> {

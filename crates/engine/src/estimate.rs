@@ -95,8 +95,9 @@ impl<'a> Forecasts<'a> {
             let artifacts = input.from.iter().filter_map(|from| self.foreseen(from)).collect();
             (input.port.clone(), artifacts)
         };
-        let inputs = Foresight(stage.inputs.iter().map(foresee).collect());
-        self.of.entry(index).insert_entry(stage.kind.forecast(&stage.params, &inputs)).into_mut()
+        let inputs = stage.inputs.iter().map(foresee).collect();
+        let foresight = Foresight { inputs, precision: stage.precision };
+        self.of.entry(index).insert_entry(stage.kind.forecast(&stage.params, &foresight)).into_mut()
     }
 
     fn foreseen(&self, from: &OutputRef) -> Option<Foreseen> {

@@ -192,6 +192,7 @@ pub(crate) fn halves(word: u32) -> [f32; 2] {
 
 #[cfg(test)]
 mod tests {
+    use half::bf16;
     use proptest::prelude::*;
 
     use super::*;
@@ -237,6 +238,21 @@ mod tests {
         let found = with_threads(1, || product(Matrix::new(&a, [m, k]), Matrix::new(&b, [k, n])));
         let chain = |at: usize| (0..k).fold(0.0_f32, |sum, k_| a[at / n * k + k_].mul_add(b[k_ * n + at % n], sum));
         assert_eq!(found, (0..m * n).map(chain).collect::<Vec<f32>>());
+    }
+
+    #[test]
+    fn a_factor_in_bfloat16_is_multiplied_as_what_it_is_in_float32() {
+        let (m, n, k) = (250, 130, 70);
+        let (a, narrow) = (numbers(m * k, 1), numbers(k * n, 2).into_iter().map(bf16::from_f32).collect::<Vec<_>>());
+        let wide: Vec<f32> = narrow.iter().map(|value| value.to_f32()).collect();
+        let a = Matrix::new(&a, [m, k]);
+        let [b, wide_b] = [Matrix::of_bf16(&narrow, [k, n]), Matrix::new(&wide, [k, n])];
+        assert_eq!(product(a, b), product(a, wide_b));
+        let [b, wide_b] = [Matrix::of_bf16(&narrow, [n, k]), Matrix::new(&wide, [n, k])];
+        assert_eq!(product(a, b.transposed()), product(a, wide_b.transposed()));
+        assert_eq!(product(b, a.transposed()), product(wide_b, a.transposed()));
+        let [b, wide_b] = [Matrix::of_bf16(&narrow, [k, n]), Matrix::new(&wide, [k, n])];
+        assert_eq!(product(b.transposed(), a.transposed()), product(wide_b.transposed(), a.transposed()));
     }
 
     #[test]

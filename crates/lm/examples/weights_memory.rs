@@ -50,9 +50,10 @@ fn write(folder: &std::path::Path, tensors: usize, precision: Precision) -> Resu
 }
 
 fn load(folder: &std::path::Path, precision: Precision) -> Result<Vec<burn::tensor::Tensor<2>>, Box<dyn Error>> {
-    let mut weights = Weights::load_model(folder)?.in_precision(precision);
+    let mut weights = Weights::load_model(folder)?;
     let names: Vec<String> = weights.names().map(str::to_string).collect();
-    let loaded = names.iter().map(|name| weights.take(name, SHAPE, &Device::flex())).collect::<Result<_, _>>()?;
+    let loaded =
+        names.iter().map(|name| weights.take_in(precision, name, SHAPE, &Device::flex())).collect::<Result<_, _>>()?;
     weights.finish()?;
     Ok(loaded)
 }

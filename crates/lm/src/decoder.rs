@@ -81,12 +81,20 @@ impl Decoder {
         Ok(decoder)
     }
 
-    /// Loads a Hugging Face folder.
+    /// Loads a Hugging Face folder, in float32.
     ///
     /// # Errors
     /// Naming file, field or tensor.
     pub fn load(folder: &Path, device: &Device) -> Result<Decoder, LmError> {
-        Decoder::load_in(folder, device, None)
+        Decoder::load_in(folder, device, Precision::F32)
+    }
+
+    /// Loads a Hugging Face folder with its matrices in a precision; vectors (norms, biases) and convolutions are float32.
+    ///
+    /// # Errors
+    /// Naming file, field or tensor.
+    pub fn load_in(folder: &Path, device: &Device, precision: Precision) -> Result<Decoder, LmError> {
+        Decoder::load_as(folder, device, (precision, None))
     }
 
     /// Loads a Hugging Face folder onto the CPU, with weights laid out for products: for generating and scoring.
@@ -94,23 +102,68 @@ impl Decoder {
     /// # Errors
     /// Naming file, field or tensor.
     pub fn load_packed(folder: &Path, form: Form) -> Result<Decoder, LmError> {
-        Decoder::load_in(folder, &cpu(), Some(form))
+        Decoder::load_as(folder, &cpu(), (Precision::F32, Some(form)))
     }
 
-    fn load_in(folder: &Path, device: &Device, form: Option<Form>) -> Result<Decoder, LmError> {
+    fn load_as(
+        folder: &Path,
+        device: &Device,
+        (precision, form): (Precision, Option<Form>),
+    ) -> Result<Decoder, LmError> {
         let config = Config::load(folder)?;
         let mut weights = Weights::load_model(folder)?;
         let inner = weights.names().any(|name| name.starts_with("model.language_model."));
         let decoder =
             Decoder::build_below(PREFIXES[usize::from(inner)], config, form, &mut |name, shape| match *shape {
                 [size] => weights.take(name, [size], device),
-                [rows, columns] => Ok(weights.take(name, [rows, columns], device)?.reshape([rows * columns])),
+                [rows, columns] => {
+                    Ok(weights.take_in(precision, name, [rows, columns], device)?.reshape([rows * columns]))
+                }
                 [a, b, c] => Ok(weights.take(name, [a, b, c], device)?.reshape([a * b * c])),
                 _ => Err(LmError::tensor(folder, name, "has an unexpected rank")),
             })?;
         weights.ignore(|name| is_left_out(&decoder.config, name));
         weights.finish()?;
         Ok(decoder)
+    }
+
+    /// This decoder with its matrices in a precision, as [`Decoder::load_in`] gives them.
+    #[must_use]
+    pub fn in_precision(mut self, precision: Precision) -> Decoder {
+        self.visit(&mut |_, slot| {
+            if let Slot::Two(matrix) = slot {
+                *matrix = matrix.clone().cast(precision.dtype());
+            }
+        });
+        self.renew_norms();
+        self
+    }
+
+    /// A copy of this decoder on a device.
+    #[must_use]
+    pub fn to_device(&self, device: &Device) -> Decoder {
+        let mut decoder = self.clone();
+        decoder.visit(&mut |_, mut slot| slot.move_to(device));
+        decoder.visit_adapters(&mut |_, mut slot| slot.move_to(device));
+        decoder.renew_norms();
+        decoder
+    }
+
+    /// Takes over the trainable parameters of a copy that may be on another device.
+    pub fn take_over(&mut self, other: &Decoder, trainable: Trainable) {
+        let (device, mut parameters) = (self.device(), Vec::new());
+        other.clone().visit_trainable(trainable, &mut |_, slot| parameters.push(slot.flat().to_device(&device)));
+        let mut parameters = parameters.into_iter();
+        self.visit_trainable(trainable, &mut |_, mut slot| {
+            parameters.next().into_iter().for_each(|values| slot.set_flat(values));
+        });
+        self.refresh_norms();
+    }
+
+    /// As [`Decoder::refresh_norms`], after a change of the weights too.
+    fn renew_norms(&mut self) {
+        self.layers.iter_mut().flat_map(Layer::projections_mut).for_each(|(_, linear)| linear.forget_norm());
+        self.refresh_norms();
     }
 
     /// Writes `config.json` and `model.safetensors` (float32), of a large model shards and their index.

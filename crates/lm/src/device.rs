@@ -6,10 +6,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 
 use crate::LmError;
-use crate::weights::largest_difference;
+use crate::weights::{Precision, largest_difference};
 
 /// Part of the key of every stage that computes: what may change numbers without a kind's revision changing.
 pub const NUMERICS: &str = "burn 0.22.1, kernels 3";
@@ -71,6 +71,42 @@ pub fn is_cpu(device: &Device) -> bool {
     device.clone().inner() == cpu()
 }
 
+/// The sum of vectors of one length, each of which may be on a device of its own; it is on the first one's. Devices of
+/// CUDA sum among themselves by NCCL.
+pub fn sum(mut parts: Vec<Tensor<1>>) -> Option<Tensor<1>> {
+    let device = parts.first()?.device();
+    if parts.iter().any(|part| part.device() != device) {
+        parts = summed_by_devices(parts);
+    }
+    parts.into_iter().reduce(|sum, part| sum + part)
+}
+
+/// The sum of all, on the first's device. By Burn's collectives, which need all devices at the same time; no test has had
+/// two.
+#[cfg(feature = "cuda")]
+fn summed_by_devices(parts: Vec<Tensor<1>>) -> Vec<Tensor<1>> {
+    use burn::tensor::distributed::{ReduceOperation, all_reduce};
+    let devices: Vec<Device> = parts.iter().map(Tensor::device).collect();
+    let sum = |part: Tensor<1>| all_reduce(part, ReduceOperation::Sum, devices.clone()).resolve();
+    std::thread::scope(|scope| {
+        let running: Vec<_> = parts.into_iter().map(|part| scope.spawn(|| sum(part))).collect();
+        let sums: Vec<_> = running.into_iter().map(|sum| sum.join()).collect();
+        sums.into_iter().take(1).map(|sum| sum.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
+}
+
+/// All of them on the first's device: no other class of devices has collectives.
+#[cfg(not(feature = "cuda"))]
+fn summed_by_devices(parts: Vec<Tensor<1>>) -> Vec<Tensor<1>> {
+    let first = parts.first().map(Tensor::device);
+    parts.into_iter().map(|part| first.iter().fold(part, |part, device| part.to_device(device))).collect()
+}
+
+/// Whether a device can hold and multiply numbers of a precision.
+pub fn supports(device: &Device, precision: Precision) -> bool {
+    device.supports_dtype(precision.dtype())
+}
+
 /// Computes a small product and its gradient on `device` and gives the largest difference from the CPU's.
 ///
 /// # Errors
@@ -88,7 +124,7 @@ pub fn probe(device: &Device) -> Result<f32, LmError> {
 }
 
 fn product_and_gradient(device: &Device) -> Vec<f32> {
-    use burn::tensor::{Tensor, TensorData};
+    use burn::tensor::TensorData;
     let device = device.clone().autodiff();
     let numbers = |offset: usize| (0..256).map(|i| ((i * 37 + offset) % 101) as f32 / 101.0 - 0.5).collect::<Vec<_>>();
     let a = Tensor::<2>::from_data(TensorData::new(numbers(0), [16, 16]), &device).require_grad();
@@ -102,7 +138,7 @@ fn product_and_gradient(device: &Device) -> Vec<f32> {
     values
 }
 
-fn read(tensor: burn::tensor::Tensor<2>) -> Vec<f32> {
+fn read(tensor: Tensor<2>) -> Vec<f32> {
     tensor.into_data().try_to_vec_as::<f32>().unwrap_or_default()
 }
 
@@ -220,6 +256,18 @@ mod tests {
     #[test]
     fn a_panic_of_a_driver_becomes_its_first_line() {
         assert_eq!(guarded(|| -> u8 { panic!("no driver\nand a backtrace") }), Err("no driver".to_string()));
+    }
+
+    #[cfg(all(feature = "wgpu", not(feature = "cuda")))]
+    #[test]
+    fn vectors_on_several_devices_are_summed_on_the_first() {
+        let vector = |device: &Device| Tensor::<1>::from_floats([1.0, 2.5, -3.0], device);
+        for device in vulkan_devices() {
+            let summed = sum(vec![vector(&cpu()), vector(&device), vector(&cpu())]).unwrap();
+            assert!(is_cpu(&summed.device()));
+            assert_eq!(crate::weights::to_host(summed), [3.0, 7.5, -9.0]);
+        }
+        assert!(sum(Vec::new()).is_none());
     }
 
     #[cfg(feature = "wgpu")]

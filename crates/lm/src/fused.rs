@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use burn::backend::flex::FlexTensor;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor, bf16};
 use gazal_kernels::{AttentionShape, Kept, Matrix, Normed, Packed, RotaryShape, add_product};
 
 use crate::frame::{Frame, HostAngles};
@@ -44,13 +44,36 @@ pub(crate) fn gated(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
     binary((gate, up), Gate)
 }
 
-/// `a·b`, with the transpose of each that is said to be `transposed`.
+/// `a·b` in float32, with the transpose of each that is said to be `transposed`. Each may be float32 or bfloat16.
 pub fn product([a, b]: [Tensor<2>; 2], transposed: [bool; 2]) -> Tensor<2> {
     if host::on_host(&a) {
         return binary((a, b), Product { transposed });
     }
+    composed_product([a, b], transposed)
+}
+
+/// With a factor in bfloat16 both are multiplied in it.
+fn composed_product([a, b]: [Tensor<2>; 2], transposed: [bool; 2]) -> Tensor<2> {
     let turned = |tensor: Tensor<2>, transposed| if transposed { tensor.transpose() } else { tensor };
-    turned(a, transposed[0]).matmul(turned(b, transposed[1]))
+    let (a, b) = (turned(a, transposed[0]), turned(b, transposed[1]));
+    match [a.dtype(), b.dtype()] {
+        [DType::F32, DType::F32] => a.matmul(b),
+        _ => a.cast(DType::BF16).matmul(b.cast(DType::BF16)).cast(DType::F32),
+    }
+}
+
+/// The rows of a matrix with these numbers, in float32.
+pub(crate) fn rows(matrix: Tensor<2>, rows: &[u32]) -> Tensor<2> {
+    if host::on_host(&matrix) {
+        return unary(matrix, Rows(rows.to_vec()));
+    }
+    let rows = crate::indices(rows.iter().map(|&row| row as usize), &matrix.device());
+    matrix.select(0, rows).cast(DType::F32)
+}
+
+/// A matrix in bfloat16 as one in float32.
+pub(crate) fn widened(matrix: Tensor<2>) -> Tensor<2> {
+    if host::on_host(&matrix) { unary(matrix, Widening) } else { matrix.cast(DType::F32) }
 }
 
 /// `xWᵀ` with a packed weight. Has no backward pass.
@@ -206,6 +229,44 @@ impl HostOp for Product {
 }
 
 #[derive(Debug)]
+struct Rows(Vec<u32>);
+
+impl HostOp for Rows {
+    fn forward(&self, inputs: &[FlexTensor]) -> (FlexTensor, Vec<FlexTensor>) {
+        let matrix = matrix(&inputs[0]);
+        let mut found = vec![0.0; self.0.len() * matrix.columns()];
+        for (out, &row) in found.chunks_exact_mut(matrix.columns()).zip(&self.0) {
+            matrix.read_row(row as usize, out);
+        }
+        (tensor(found, [self.0.len(), matrix.columns()]), Vec::new())
+    }
+
+    fn backward(&self, pass: &Pass) -> Vec<Option<FlexTensor>> {
+        let (shape, columns) = (pass.inputs[0].layout().shape().clone(), pass.output.layout().shape()[1]);
+        let mut toward = vec![0.0; shape.num_elements()];
+        for (toward_row, &row) in values(pass.gradient).chunks_exact(columns).zip(&self.0) {
+            let sums = &mut toward[row as usize * columns..][..columns];
+            sums.iter_mut().zip(toward_row).for_each(|(sum, value)| *sum += value);
+        }
+        vec![Some(tensor(toward, shape))]
+    }
+}
+
+#[derive(Debug)]
+struct Widening;
+
+impl HostOp for Widening {
+    fn forward(&self, inputs: &[FlexTensor]) -> (FlexTensor, Vec<FlexTensor>) {
+        let wide = host::numbers::<bf16>(&inputs[0]).iter().map(|value| value.to_f32()).collect();
+        (tensor(wide, inputs[0].layout().shape().clone()), Vec::new())
+    }
+
+    fn backward(&self, pass: &Pass) -> Vec<Option<FlexTensor>> {
+        vec![Some(pass.gradient.clone())]
+    }
+}
+
+#[derive(Debug)]
 struct PackedProduct(Arc<Packed>);
 
 impl HostOp for PackedProduct {
@@ -271,5 +332,57 @@ impl HostOp for Adapted {
 
 fn matrix(tensor: &FlexTensor) -> Matrix<'_> {
     let shape = tensor.layout().shape();
-    Matrix::new(values(tensor), [shape[0], shape[1]])
+    let shape = [shape[0], shape[1]];
+    match tensor.dtype() {
+        DType::BF16 => Matrix::of_bf16(host::numbers(tensor), shape),
+        _ => Matrix::new(values(tensor), shape),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+    use crate::weights::largest_difference;
+
+    fn numbers(shape: [usize; 2], by: usize) -> Tensor<2> {
+        let values: Vec<f32> = (0..shape[0] * shape[1]).map(|at| ((at * by) % 83) as f32 / 41.0 - 1.0).collect();
+        Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+    }
+
+    /// What other devices compute: both factors are rounded, and so is the result.
+    #[test]
+    fn a_composed_product_with_bfloat16_is_near_the_one_in_float32() {
+        let weight = numbers([7, 20], 31).cast(DType::BF16);
+        let gradients = |product: &dyn Fn([Tensor<2>; 2]) -> Tensor<2>| {
+            let x = numbers([5, 20], 17).autodiff().require_grad();
+            let found = product([x.clone(), weight.clone().autodiff()]);
+            let graph = (found.clone() * numbers([5, 7], 13).autodiff()).sum().backward();
+            [to_host(found.inner()), to_host(x.grad(&graph).unwrap().inner())]
+        };
+        let exact = gradients(&|factors| product(factors, [false, true]));
+        let composed = gradients(&|factors| composed_product(factors, [false, true]));
+        for (exact, composed) in exact.iter().zip(&composed) {
+            let largest = exact.iter().fold(0.0_f32, |max, value| max.max(value.abs()));
+            let worst = largest_difference(exact, composed);
+            assert!(worst > 0.0 && worst < 0.02 * largest, "{worst} of {largest}");
+        }
+    }
+
+    #[test]
+    fn rows_that_come_twice_add_up_in_float32() {
+        for precision in [DType::F32, DType::BF16] {
+            let matrix = numbers([3, 2], 31).cast(precision).autodiff().require_grad();
+            let found = rows(matrix.clone(), &[2, 0, 2, 2]);
+            let wanted = to_host(numbers([3, 2], 31).cast(precision));
+            assert_eq!(to_host(found.clone().inner())[..4], [wanted[4], wanted[5], wanted[0], wanted[1]]);
+            let graph = (found * numbers([4, 2], 17).autodiff()).sum().backward();
+            let toward = to_host(numbers([4, 2], 17));
+            let sum = |column: usize| toward[column] + toward[4 + column] + toward[6 + column];
+            let found = to_host(matrix.grad(&graph).unwrap().inner());
+            assert_eq!(found, [toward[2], toward[3], 0.0, 0.0, sum(0), sum(1)]);
+        }
+    }
 }

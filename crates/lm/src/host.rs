@@ -16,11 +16,13 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
-use burn::tensor::{Shape, Tensor, TensorData};
+use burn::tensor::{Element, Shape, Tensor, TensorData};
+use bytemuck::Pod;
 
 use crate::device;
 
-/// An operation on contiguous float32 tensors, with one result.
+/// An operation on contiguous tensors, with one result in float32. Matrices may be in bfloat16; all else is float32, and so
+/// are gradients.
 pub(crate) trait HostOp: Debug + Send + Sync + 'static {
     /// The result, and what the backward pass needs besides it and the inputs.
     fn forward(&self, inputs: &[FlexTensor]) -> (FlexTensor, Vec<FlexTensor>);
@@ -39,8 +41,13 @@ pub(crate) struct Pass<'a> {
     pub wanted: &'a [bool],
 }
 
-/// The values of a contiguous tensor.
+/// The values of a contiguous tensor in float32.
 pub(crate) fn values(tensor: &FlexTensor) -> &[f32] {
+    numbers(tensor)
+}
+
+/// The values of a contiguous tensor in its own type.
+pub(crate) fn numbers<T: Element + Pod>(tensor: &FlexTensor) -> &[T] {
     match tensor.layout().contiguous_offsets() {
         Some((from, to)) => &tensor.storage()[from..to],
         None => unreachable!("inputs are made contiguous"),

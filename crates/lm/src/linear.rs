@@ -76,20 +76,27 @@ impl Linear {
         let Some(mut adapter) = self.adapter.take() else { return };
         if adapter.magnitude.is_some() {
             if adapter.base_norm_squared.is_none() {
-                adapter.base_norm_squared = Some(row_sum(self.weight.tensor().inner().powi_scalar(2)));
+                adapter.base_norm_squared = Some(row_sum(self.weight.untracked().tensor().powi_scalar(2)));
             }
             adapter.norm = Some(self.row_norm(&adapter));
         }
         self.adapter = Some(adapter);
     }
 
+    /// To be called after a change of the weight, which happens to no weight that has an adapter in training.
+    pub(crate) fn forget_norm(&mut self) {
+        if let Some(adapter) = &mut self.adapter {
+            adapter.base_norm_squared = None;
+        }
+    }
+
     /// `‖W + sBA‖` per output row by the factored identity
     /// `‖W‖² + 2s·rowsum((WAᵀ)∘B) + s²·rowsum((B(AAᵀ))∘B)`, so that no `[out, in]` tensor is made.
     fn row_norm(&self, adapter: &Adapter) -> Tensor<1> {
         let (a, b) = (adapter.a.clone().inner(), adapter.b.clone().inner());
-        let weight = self.weight.tensor().inner();
-        let base = adapter.base_norm_squared.clone().unwrap_or_else(|| row_sum(weight.clone().powi_scalar(2)));
-        let cross = row_sum(fused::product([weight, a.clone()], [false, true]) * b.clone());
+        let weight = self.weight.untracked();
+        let base = adapter.base_norm_squared.clone().unwrap_or_else(|| row_sum(weight.tensor().powi_scalar(2)));
+        let cross = row_sum(weight.product(a.clone()).transpose() * b.clone());
         let gram = fused::product([a.clone(), a], [false, true]);
         let square = row_sum(fused::product([b.clone(), gram], [false, false]) * b);
         let scale = adapter.scale;

@@ -1,6 +1,6 @@
 //! Parameters as those see them who load, train and save a decoder: by checkpoint name, whatever their rank.
 
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::{DType, Device, Gradients, Tensor};
 
 use crate::Config;
 use crate::linear::Linear;
@@ -23,6 +23,14 @@ impl Slot<'_> {
         }
     }
 
+    fn dtype(&self) -> DType {
+        match self {
+            Slot::One(tensor) => tensor.dtype(),
+            Slot::Two(tensor) => tensor.dtype(),
+            Slot::Three(tensor) => tensor.dtype(),
+        }
+    }
+
     /// The parameter as a vector.
     pub fn flat(&self) -> Tensor<1> {
         match self {
@@ -32,8 +40,9 @@ impl Slot<'_> {
         }
     }
 
-    /// Replaces the parameter by a vector of as many elements.
+    /// Replaces the parameter by a vector of as many elements, in the type that the parameter has.
     pub fn set_flat(&mut self, values: Tensor<1>) {
+        let values = values.cast(self.dtype());
         match self {
             Slot::One(tensor) => **tensor = values,
             Slot::Two(tensor) => **tensor = values.reshape(tensor.dims()),
@@ -41,12 +50,21 @@ impl Slot<'_> {
         }
     }
 
-    /// The gradient of the parameter as a vector.
+    /// The gradient of the parameter as a vector in float32.
     pub fn gradient(&self, gradients: &Gradients) -> Option<Tensor<1>> {
-        match self {
+        let gradient = match self {
             Slot::One(tensor) => tensor.grad(gradients),
             Slot::Two(tensor) => tensor.grad(gradients).as_ref().map(flat),
             Slot::Three(tensor) => tensor.grad(gradients).as_ref().map(flat),
+        };
+        gradient.map(|gradient| gradient.cast(DType::F32))
+    }
+
+    pub(crate) fn move_to(&mut self, device: &Device) {
+        match self {
+            Slot::One(tensor) => **tensor = tensor.clone().to_device(device),
+            Slot::Two(tensor) => **tensor = tensor.clone().to_device(device),
+            Slot::Three(tensor) => **tensor = tensor.clone().to_device(device),
         }
     }
 

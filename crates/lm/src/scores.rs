@@ -3,7 +3,7 @@
 use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::weights::to_host;
-use crate::{Config, Decoder, TokenBatch, Weight, device, indices, product};
+use crate::{Config, Decoder, TokenBatch, device, indices};
 
 /// Logits that exist at once, at most (256 MiB in float32), whatever the vocabulary.
 const LOGITS: usize = 1 << 26;
@@ -67,10 +67,7 @@ impl Decoder {
     /// Distributions `[n, vocab]` after `hidden` `[n, hidden]` under a temperature, and the scores of the `ids`
     /// that they are to predict. Neither has a graph, whether or not the model is tracked.
     pub fn distributions(&self, hidden: Tensor<2>, ids: &[u32], temperature: f64) -> (Tensor<2>, Scores) {
-        let logits = match self.head() {
-            Weight::Plain(head) => product([hidden.inner(), head.clone().inner()], [false, true]),
-            packed @ Weight::Packed(_) => packed.product(hidden),
-        };
+        let logits = self.head().untracked().product(hidden.inner());
         let logits = if temperature == 1.0 { logits } else { logits.div_scalar(temperature) };
         match device::is_cpu(&logits.device()) {
             true => on_host(logits, ids),

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::Precision;
+
 /// What an execution will take and make; what a kind cannot tell is left out.
 #[derive(Clone, Debug, Default)]
 pub struct Forecast {
@@ -52,13 +54,17 @@ impl fmt::Debug for Foreseen {
     }
 }
 
-/// The inputs of a stage, as far as anything is known of them.
+/// What is known of a stage before it runs, besides its parameters.
 #[derive(Clone, Debug, Default)]
-pub struct Foresight(pub BTreeMap<String, Vec<Foreseen>>);
+pub struct Foresight {
+    /// By port, as far as anything is known of them.
+    pub inputs: BTreeMap<String, Vec<Foreseen>>,
+    pub precision: Precision,
+}
 
 impl Foresight {
     /// What the JSON file `name` of the first artifact at `port` says.
     pub fn fact(&self, port: &str, name: &str) -> Option<Value> {
-        self.0.get(port)?.first()?.fact(name)
+        self.inputs.get(port)?.first()?.fact(name)
     }
 }

@@ -1,4 +1,4 @@
-//! Defaults and traits that several learning stages share, as TRL has them.
+//! Defaults, traits and checks that several stages share; names and values as TRL has them.
 
 use gazal_stage_api::{Problem, Traits};
 use gazal_tasks::rewards::{CosineScaled, RepetitionPenalty};
@@ -64,6 +64,15 @@ pub fn batch() -> usize {
     8
 }
 
+/// In seconds.
+pub fn minute() -> f64 {
+    60.0
+}
+
+pub fn retries() -> u32 {
+    4
+}
+
 pub fn logging_steps() -> u64 {
     10
 }
@@ -108,4 +117,10 @@ pub fn reward_funcs() -> Vec<Reward> {
         RewardFunc::RepetitionPenalty(RepetitionPenalty::DEFAULT),
     ];
     functions.map(Reward::from).to_vec()
+}
+
+/// A problem for each of these fields that is not above 0.
+pub fn check_positive(fields: &[(&str, f64)]) -> Vec<Problem> {
+    let wrong = fields.iter().filter(|(_, value)| !(value.is_finite() && *value > 0.0));
+    wrong.map(|(field, value)| Problem::new(field, format!("is {value}, must be above 0"))).collect()
 }

@@ -6,17 +6,32 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use gazal_data::Stream;
-use gazal_lm::{Decoder, Form};
+use gazal_lm::{Decoder, Form, weights};
 use gazal_stage_api::{Backend, Context, Precision, StageError};
 
-/// The device that the context asks for, for work in float32.
+/// The device that the context asks for, and can work in the precision that it asks for.
 pub fn open(context: &Context) -> Result<Device, StageError> {
-    if context.device.precision == Precision::Bf16 {
-        let why = "`precision = \"bf16\"` is for evaluation on the CPU so far: use f32 here";
-        return Err(StageError::failed(why));
-    }
     let backend = context.device.backend;
-    gazal_lm::device::open(backend.class(), backend.index()).map_err(StageError::failed)
+    let device = gazal_lm::device::open(backend.class(), backend.index()).map_err(StageError::failed)?;
+    match gazal_lm::device::supports(&device, kept_in(context.device.precision)) {
+        true => Ok(device),
+        false => Err(StageError::failed(format!("`{backend}` here has no bfloat16: set `precision = \"f32\"`"))),
+    }
+}
+
+/// What a model's matrices are kept in, in training too.
+pub fn kept_in(precision: Precision) -> weights::Precision {
+    match precision {
+        Precision::F32 => weights::Precision::F32,
+        Precision::Bf16 => weights::Precision::Bf16,
+    }
+}
+
+/// The GPUs that the stage was given besides the one that [`open`] opens.
+pub fn others(context: &Context) -> Result<Vec<Device>, StageError> {
+    let Backend::Cuda(first) = context.device.backend else { return Ok(Vec::new()) };
+    let others = context.gpus.iter().filter(|gpu| Some(**gpu) != first);
+    others.map(|&gpu| gazal_lm::device::open("cuda", Some(gpu)).map_err(StageError::failed)).collect()
 }
 
 /// How many micro-batches of a window run side by side there.
@@ -33,7 +48,7 @@ pub fn load(context: &Context, folder: &Path) -> Result<Decoder, StageError> {
     };
     match context.device.backend {
         Backend::Cpu => Decoder::load_packed(folder, form),
-        _ => Decoder::load(folder, &open(context)?),
+        _ => Decoder::load_in(folder, &open(context)?, kept_in(context.device.precision)),
     }
     .map_err(StageError::failed)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use gazal_lm::weights::Precision;
 use gazal_lm::{AdapterConfig, Config};
 use gazal_stage_api::{Foreseen, Foresight};
 use serde_json::{Map, Value};
@@ -36,7 +37,7 @@ pub fn vocab_size(inputs: &Foresight, port: &str) -> Option<usize> {
 
 /// A model of this shape, as the output of that name.
 pub fn model(config: &Config) -> BTreeMap<String, Foreseen> {
-    one("model", Foreseen::made(Some(weight_bytes(config)), fact(CONFIG, config.to_json().into())))
+    one("model", Foreseen::made(Some(weight_bytes(config, Precision::F32)), fact(CONFIG, config.to_json().into())))
 }
 
 /// An adapter of a model of this shape, as the output of that name.
@@ -87,16 +88,24 @@ mod tests {
         for name in ["lora", "dora-rslora"] {
             let config = Config::load(&adapted(name).join("base")).unwrap();
             let made = numbers_in(&adapted(name).join("base/model.safetensors"));
-            assert!(is_close(weight_bytes(&config), made), "{name}: {} of {made}", weight_bytes(&config));
+            assert!(
+                is_close(weight_bytes(&config, Precision::F32), made),
+                "{name}: {} of {made}",
+                weight_bytes(&config, Precision::F32)
+            );
             let adapter = AdapterConfig::load(&adapted(name).join("adapter")).unwrap();
             let made = numbers_in(&adapted(name).join("adapter/adapter_model.safetensors"));
             assert_eq!(adapter_bytes(&config, &adapter), made, "{name}");
         }
     }
 
+    fn of_tokenizer(tokenizer: Foreseen) -> Foresight {
+        Foresight { inputs: [("tokenizer".into(), vec![tokenizer])].into(), ..Foresight::default() }
+    }
+
     #[test]
     fn a_vocabulary_is_foreseen_and_counted() {
-        let to_come = Foresight([("tokenizer".into(), vec![tokenizer(700)["tokenizer"].clone()])].into());
+        let to_come = of_tokenizer(tokenizer(700)["tokenizer"].clone());
         assert_eq!(vocab_size(&to_come, "tokenizer"), Some(700));
         let folder = tempfile::tempdir().unwrap();
         train_bpe(&["a text of some words, and of more words".to_string()], 300, folder.path()).unwrap();
@@ -104,15 +113,15 @@ mod tests {
             let folder = folder.path().to_path_buf();
             move |name: &str| serde_json::from_slice(&std::fs::read(folder.join(format!("{name}.json"))).ok()?).ok()
         };
-        let there = Foresight([("tokenizer".into(), vec![Foreseen::there(None, read)])].into());
+        let there = of_tokenizer(Foreseen::there(None, read));
         let size = Tokenizer::load(folder.path()).unwrap().vocab_size();
         assert_eq!(vocab_size(&there, "tokenizer"), Some(size));
     }
 
     /// What a kind foresees, as its reader is told.
     fn foresee(kind: &dyn DynKind, params: &Value, inputs: &[(&str, &Foreseen)]) -> Forecast {
-        let inputs = inputs.iter().map(|(port, one)| ((*port).to_string(), vec![(*one).clone()]));
-        kind.forecast(params.as_object().unwrap(), &Foresight(inputs.collect()))
+        let inputs = inputs.iter().map(|(port, one)| ((*port).to_string(), vec![(*one).clone()])).collect();
+        kind.forecast(params.as_object().unwrap(), &Foresight { inputs, ..Foresight::default() })
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use gazal_data::Stream;
 use gazal_lm::{AdapterConfig, Config, Decoder, Trainable};
-use gazal_stage_api::{Context, Level, Problem, StageError};
+use gazal_stage_api::{Context, Level, Precision, StageError};
 use gazal_train::{
-    Backward, Gradients, LossSettings, Noise, OptimConfig, Optimizer, Plateau, Schedule, Sequence, Snapshot,
+    Backward, Followers, Gradients, LossSettings, Noise, OptimConfig, Optimizer, Plateau, Schedule, Sequence, Snapshot,
     TokenMeans, latest_checkpoint, save_checkpoint,
 };
 use serde::{Deserialize, Serialize};
@@ -123,6 +123,7 @@ pub fn fit(
     settings: &Settings,
 ) -> Result<Progress, StageError> {
     let trainable = settings.trainable;
+    let others = device::others(context)?;
     let order = match settings.train_sampling_strategy {
         SamplingStrategy::Random => Some(Stream::new(context.seed, "data order")),
         SamplingStrategy::Sequential => None,
@@ -136,16 +137,25 @@ pub fn fit(
         step = checkpoint.step;
         context.say(Level::Info, format!("resumed from step {step}"));
     }
+    let accumulation = settings.gradient_accumulation_steps;
+    if accumulation <= others.len() {
+        let gpus = 1 + others.len();
+        let text =
+            format!("{gpus} GPUs share {accumulation} micro-batches a step: raise `gradient_accumulation_steps`");
+        context.say(Level::Warning, text);
+    }
+    let mut followers = Followers::new(decoder, &others);
     while step < settings.schedule.total_steps && !progress.stopped {
         let rows = rows_of_step(order.as_ref(), train.len(), step, settings.window());
         let noise = settings.neftune_noise_alpha.map(|alpha| Noise { alpha, seed: context.seed, step });
-        let (means, mut gradients, tokens) = window_gradients(decoder, train, &rows, (settings, noise));
+        let (means, mut gradients, tokens) = window_gradients((decoder, &followers), train, &rows, (settings, noise));
         let norm = gradients.clip(settings.max_grad_norm);
         if !means.loss.is_finite() || !norm.is_finite() {
             return Err(non_finite(context.wip(), step, means.loss, norm, &rows));
         }
         let rate = progress.plateau.map_or_else(|| settings.schedule.rate(step), |plateau| plateau.rate);
         optimizer.step(decoder, trainable, &gradients, rate);
+        followers.follow(decoder, trainable);
         step += 1;
         progress.num_input_tokens_seen += tokens;
         let epoch = settings.epochs(step, train.len());
@@ -198,7 +208,7 @@ pub fn rows_of_step(order: Option<&Stream>, rows: usize, step: u64, window: usiz
 /// Loss and gradients of a window, and its tokens. Rows of similar length share a micro-batch, which saves padding
 /// and changes nothing else: the loss is normalised by the targets of the whole window.
 fn window_gradients(
-    decoder: &Decoder,
+    decoders: (&Decoder, &Followers),
     train: &[Sequence],
     rows: &[usize],
     (settings, noise): (&Settings, Option<Noise>),
@@ -209,7 +219,7 @@ fn window_gradients(
     let micro_batches: Vec<&[&Sequence]> = sequences.chunks(settings.per_device_train_batch_size).collect();
     let Settings { trainable, gradient_checkpointing, pad, .. } = *settings;
     let how = LossSettings { backward: Backward { trainable, gradient_checkpointing }, pad, noise };
-    let (means, gradients) = gazal_train::window_gradients(decoder, &micro_batches, &how);
+    let (means, gradients) = gazal_train::window_gradients(decoders, &micro_batches, &how);
     (means, gradients, tokens)
 }
 
@@ -300,23 +310,25 @@ pub fn plan(
     let lengths = rows.iter().map(|row| row.ids.len());
     let lengths = Lengths::of(lengths, targets, usize::try_from(drawn).unwrap_or(usize::MAX));
     let at_once = device::at_once(context, settings.gradient_accumulation_steps);
-    let estimate = Training { at_once, ..training((config, adapter), settings, lengths) }.estimate();
+    let precision = context.device.precision;
+    let estimate = Training { at_once, ..training((config, adapter, precision), settings, lengths) }.estimate();
     memory::check(context, &Need { least: estimate.clone(), most: estimate })
 }
 
 /// The memory that [`plan`] will come to at least, in bytes, before rows and machine are known.
-pub fn least_bytes(of: (&Config, Option<&AdapterConfig>), settings: &Settings, lengths: Lengths) -> u64 {
+pub fn least_bytes(of: (&Config, Option<&AdapterConfig>, Precision), settings: &Settings, lengths: Lengths) -> u64 {
     training(of, settings, lengths).estimate().total()
 }
 
 /// Of micro-batches one after another.
 fn training<'a>(
-    (config, adapter): (&'a Config, Option<&'a AdapterConfig>),
+    (config, adapter, precision): (&'a Config, Option<&'a AdapterConfig>, Precision),
     settings: &Settings,
     lengths: Lengths,
 ) -> Training<'a> {
     Training {
         config,
+        precision: device::kept_in(precision),
         adapter,
         optim: settings.optim.kind,
         per_device_train_batch_size: settings.per_device_train_batch_size,
@@ -345,10 +357,4 @@ pub fn history(progress: &Progress, settings: &Settings, rows: usize) -> Result<
         best: progress.best,
         ..History::default()
     })
-}
-
-/// The checks that both stages' parameters need, by field.
-pub fn check_positive(fields: &[(&str, f64)]) -> Vec<Problem> {
-    let wrong = fields.iter().filter(|(_, value)| value.is_nan() || *value <= 0.0);
-    wrong.map(|(field, value)| Problem::new(field, format!("is {value}, must be above 0"))).collect()
 }

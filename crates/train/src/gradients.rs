@@ -9,14 +9,14 @@ use gazal_lm::{Decoder, Trainable};
 /// computed. Each part has divided by what the whole batch has (targets, completions), so the sum is the batch's gradient
 /// however it was cut.
 ///
-/// All that is summed over data goes through here. With more devices than one this is where a collective would stand
-/// (`ncclAllReduce` of each parameter's vector, in the order of the names): a part is then what a device has summed of its
-/// own, and all of them go on with the same sum.
+/// All that is summed over data goes through here. Parts on several devices, each what a device has summed of its own, are
+/// summed on the first, parameter after parameter in the order of their names: see [`gazal_lm::device::sum`].
 pub fn reduce(gradients: Vec<Gradients>) -> Gradients {
-    let mut parts = gradients.into_iter();
-    let mut sum = parts.next().unwrap_or_default();
-    parts.for_each(|part| sum.add(part));
-    sum
+    let mut vectors: BTreeMap<String, Vec<Tensor<1>>> = BTreeMap::new();
+    for (name, gradient) in gradients.into_iter().flat_map(|part| part.0) {
+        vectors.entry(name).or_default().push(gradient);
+    }
+    Gradients(vectors.into_iter().filter_map(|(name, parts)| Some((name, gazal_lm::device::sum(parts)?))).collect())
 }
 
 /// Parameter name to gradient, each as a vector. The order is the names', so that sums do not depend on anything

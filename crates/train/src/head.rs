@@ -99,27 +99,25 @@ impl<'a> Head<'a> {
 
     /// What the slopes of the rows from there are for their hidden states and the head.
     fn learn(&mut self, from: usize, distributions: Tensor<2>, slopes: &Slopes) {
-        let tracked = self.decoder.head().tensor();
-        let (head, states) = (tracked.clone().inner(), self.states(from));
+        let (head, states) = (self.decoder.head().untracked(), self.states(from));
         let device = states.device();
         let column = |slopes: &[f64]| {
             let slopes: Vec<f32> = slopes.iter().map(|slope| (slope / self.temperature) as f32).collect();
             let count = slopes.len();
             Tensor::<2>::from_data(TensorData::new(slopes, [count, 1]), &device)
         };
-        let ids = indices(self.targets_from(from).iter().map(|&id| id as usize), &device);
         let slope = column(&slopes.log_probs);
-        let missed =
-            head.clone().select(0, ids.clone()) - product([distributions.clone(), head.clone()], [false, false]);
+        let missed = head.rows(self.targets_from(from)) - head.product_back(distributions.clone());
         let mut toward_hidden = missed * slope.clone();
         let bonus = slopes.entropies.as_ref().map(|slopes| (unlikeliness(&distributions), column(slopes)));
         if let Some((unlikely, slope)) = &bonus {
-            toward_hidden = toward_hidden - product([unlikely.clone(), head], [false, false]) * slope.clone();
+            toward_hidden = toward_hidden - head.product_back(unlikely.clone()) * slope.clone();
         }
         self.toward_hidden.push(toward_hidden);
-        if !tracked.is_require_grad() {
+        if !self.decoder.head().is_trained() {
             return;
         }
+        let ids = indices(self.targets_from(from).iter().map(|&id| id as usize), &device);
         let weighted = states.clone() * slope;
         let mut toward_head = product([distributions, weighted.clone()], [true, false]).neg();
         toward_head = toward_head.select_assign(0, ids, weighted, IndexingUpdateOp::Add);

@@ -6,6 +6,7 @@ mod backward;
 mod checkpoint;
 #[cfg(test)]
 mod fixtures;
+mod followers;
 mod gradients;
 mod head;
 mod noise;
@@ -18,6 +19,7 @@ mod tests;
 
 pub use backward::Backward;
 pub use checkpoint::{Checkpoint, Snapshot, latest_checkpoint, load_parameters, save_checkpoint, save_parameters};
+pub use followers::Followers;
 pub use gradients::{Gradients, reduce};
 pub use head::Slopes;
 pub use noise::Noise;

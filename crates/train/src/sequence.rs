@@ -2,7 +2,7 @@
 
 use gazal_lm::{Decoder, Labels, Scores, TokenBatch, Trainable};
 
-use crate::{Backward, Gradients, Noise};
+use crate::{Backward, Followers, Gradients, Noise};
 
 /// A row to learn from.
 #[derive(Clone, Debug, PartialEq)]
@@ -133,16 +133,16 @@ impl TokenMeans {
 /// On the CPU the micro-batches run side by side, since most of a small model's operations do not split; the sums
 /// do not depend on the number of threads.
 pub fn window_gradients(
-    decoder: &Decoder,
+    (decoder, followers): (&Decoder, &Followers),
     micro_batches: &[&[&Sequence]],
     settings: &LossSettings,
 ) -> (TokenMeans, Gradients) {
     let targets = micro_batches.iter().flat_map(|rows| rows.iter()).map(|sequence| sequence.targets()).sum();
-    let part = |rows: &&[&Sequence]| loss_and_gradients(decoder, rows, targets, settings);
-    let (parts, gradients): (Vec<_>, Vec<_>) = crate::side_by_side(decoder, micro_batches, part).into_iter().unzip();
+    let part = |decoder: &Decoder, rows: &&[&Sequence]| loss_and_gradients(decoder, rows, targets, settings);
+    let (parts, gradients) = followers.gradients(decoder, micro_batches, part);
     let mut means = TokenMeans::default();
     parts.into_iter().for_each(|part| means.add(part));
-    (means, crate::reduce(gradients))
+    (means, gradients)
 }
 
 /// Cross-entropy of a micro-batch divided by the targets of the whole accumulation window, and its gradients; so the

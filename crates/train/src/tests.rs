@@ -6,12 +6,14 @@ use std::path::Path;
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use gazal_lm::weights::{largest_difference, to_host};
+use gazal_lm::weights::{Precision, largest_difference, to_host};
 use gazal_lm::{Decoder, Labels, TokenBatch, Trainable, indices, load_adapter, uniform};
 
 use crate::fixtures::place;
 use crate::head::{Head, Slopes};
-use crate::{Backward, Gradients, LossSettings, Noise, Sequence, reduce};
+use crate::{
+    Backward, Followers, Gradients, LossSettings, Noise, OptimConfig, Optimizer, Sequence, reduce, window_gradients,
+};
 
 /// A model of each family, and one with an adapter.
 fn models() -> Vec<(String, Decoder, Trainable)> {
@@ -77,6 +79,52 @@ fn by_autodiff(decoder: &Decoder, trainable: Trainable, rows: &[&Sequence], lear
     let loss = log_probs.sum().neg().div_scalar(targets.len() as f64);
     let graph = loss.backward();
     (f64::from(to_host(loss.inner())[0]), Gradients::collect(&mut tracked, trainable, &graph))
+}
+
+/// Shards of a window, each on a device of its own, add up to the gradients of one device, and the copies follow.
+#[test]
+fn fixture_models_on_several_devices_have_the_gradients_of_one() {
+    let models = models();
+    for (name, mut decoder, trainable) in models {
+        let all = sequences(decoder.config.vocab_size);
+        let rows: Vec<[&Sequence; 1]> = all.iter().map(|row| [row]).collect();
+        let micro_batches: Vec<&[&Sequence]> = rows.iter().map(<[&Sequence; 1]>::as_slice).collect();
+        let settings = LossSettings::new(trainable, 0);
+        let of = |decoder: &Decoder, followers: &Followers| {
+            let (means, gradients) = window_gradients((decoder, followers), &micro_batches, &settings);
+            (means.loss, gradients)
+        };
+        let alone = of(&decoder, &Followers::default());
+        let mut followers = Followers::new(&decoder, &[Device::flex(), Device::flex()]);
+        assert_same(&of(&decoder, &followers), &alone, 1e-6, &name);
+
+        let mut optimizer = Optimizer::new(OptimConfig::default());
+        optimizer.step(&mut decoder, trainable, &alone.1, 1e-2);
+        let behind = of(&decoder, &followers);
+        followers.follow(&decoder, trainable);
+        let moved = of(&decoder, &Followers::default());
+        assert_same(&of(&decoder, &followers), &moved, 1e-6, &name);
+        assert!((behind.0 - moved.0).abs() > 1e-6, "{name}: a copy that stays behind shows");
+    }
+}
+
+/// On the CPU a matrix in bfloat16 is widened and no more.
+#[test]
+fn fixture_models_in_bfloat16_have_the_gradients_of_the_same_numbers_in_float32() {
+    let models = models();
+    for (name, decoder, trainable) in &models {
+        let narrow = decoder.clone().in_precision(Precision::Bf16);
+        let wide = narrow.clone().in_precision(Precision::F32);
+        let all = sequences(decoder.config.vocab_size);
+        let rows: Vec<&Sequence> = all.iter().collect();
+        let settings = LossSettings::new(*trainable, 0);
+        let of = |decoder: &Decoder, how: &LossSettings| loss_and_gradients(decoder, &rows, 19, how);
+        let wanted = of(&wide, &settings);
+        assert_same(&of(&narrow, &settings), &wanted, 0.0, name);
+        assert_same(&of(&narrow, &by_layer(settings)), &wanted, 1e-5, name);
+        assert!((wanted.0 - of(decoder, &settings).0).abs() > 1e-6, "{name}: rounding changes nothing");
+    }
+    assert_eq!(models.len(), 6);
 }
 
 #[test]

@@ -56,7 +56,7 @@ impl Precision {
         }
     }
 
-    fn dtype(self) -> DType {
+    pub(crate) fn dtype(self) -> DType {
         match self {
             Precision::F32 => DType::F32,
             Precision::Bf16 => DType::BF16,
@@ -71,7 +71,6 @@ pub struct Weights {
     /// The file, or the index of several.
     path: PathBuf,
     tensors: BTreeMap<String, Entry>,
-    precision: Precision,
 }
 
 impl Weights {
@@ -82,7 +81,7 @@ impl Weights {
     pub fn load_model(folder: &Path) -> Result<Weights, LmError> {
         let path = folder.join(index::FILE);
         match path.exists() {
-            true => Ok(Weights { tensors: index::open(folder)?, path, precision: Precision::F32 }),
+            true => Ok(Weights { tensors: index::open(folder)?, path }),
             false => Weights::load(&folder.join("model.safetensors")),
         }
     }
@@ -94,14 +93,7 @@ impl Weights {
     pub fn load(path: &Path) -> Result<Weights, LmError> {
         let source = Arc::new(Source::open(path)?);
         let tensors = source.entries()?.into_iter().collect();
-        Ok(Weights { path: path.to_path_buf(), tensors, precision: Precision::F32 })
-    }
-
-    /// Gives tensors in `precision` from now on; float32 otherwise.
-    #[must_use]
-    pub fn in_precision(mut self, precision: Precision) -> Weights {
-        self.precision = precision;
-        self
+        Ok(Weights { path: path.to_path_buf(), tensors })
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
@@ -131,7 +123,7 @@ impl Weights {
         Ok((&entry.shape, entry.kept(name)?))
     }
 
-    /// Takes a tensor of a given shape out.
+    /// Takes a tensor of a given shape out, in float32.
     ///
     /// # Errors
     /// When it is missing, has another shape or type, or cannot be read.
@@ -141,16 +133,30 @@ impl Weights {
         shape: [usize; D],
         device: &Device,
     ) -> Result<Tensor<D>, LmError> {
+        self.take_in(Precision::F32, name, shape, device)
+    }
+
+    /// Takes a tensor of a given shape out, in a given precision.
+    ///
+    /// # Errors
+    /// When it is missing, has another shape or type, or cannot be read.
+    pub fn take_in<const D: usize>(
+        &mut self,
+        precision: Precision,
+        name: &str,
+        shape: [usize; D],
+        device: &Device,
+    ) -> Result<Tensor<D>, LmError> {
         let entry = self.tensors.remove(name).ok_or_else(|| self.missing(name))?;
         if entry.shape != shape {
             return Err(entry.error(name, format!("has shape {:?}, expected {shape:?}", entry.shape)));
         }
-        let data = match self.precision {
+        let data = match precision {
             Precision::F32 => TensorData::new(entry.read(name, |value| value)?, shape),
             Precision::Bf16 => TensorData::new(entry.read(name, bf16::from_f32)?, shape),
             Precision::F16 => TensorData::new(entry.read(name, f16::from_f32)?, shape),
         };
-        Ok(Tensor::from_data(data, (device, self.precision.dtype())))
+        Ok(Tensor::from_data(data, (device, precision.dtype())))
     }
 
     /// Takes a tensor of any shape with `count` elements out, as a vector.

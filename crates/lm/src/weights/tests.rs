@@ -86,9 +86,9 @@ fn all_types_are_read_across_chunks_and_in_each_precision() {
         assert_eq!(weights.get(name).unwrap(), ([400, 500].as_slice(), values.as_slice()), "{name}");
     }
     for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
-        let mut weights = open(&file(&all)).unwrap().in_precision(precision);
+        let mut weights = open(&file(&all)).unwrap();
         for (name, ..) in &all {
-            let tensor = weights.take(name, [400, 500], &Device::flex()).unwrap();
+            let tensor = weights.take_in(precision, name, [400, 500], &Device::flex()).unwrap();
             assert_eq!(tensor.dtype(), precision.dtype());
             assert_eq!(to_host(tensor), values, "{name}");
         }

@@ -152,7 +152,8 @@ impl Kind for Eval {
     }
 
     fn forecast(&self, params: &Params, inputs: &Foresight) -> Forecast {
-        let peak_bytes = forecast::config(inputs, "model").map(|config| memory::weight_bytes(&config));
+        let peak_bytes = forecast::config(inputs, "model")
+            .map(|config| memory::weight_bytes(&config, device::kept_in(inputs.precision)));
         // Without a limit the benchmarks decide.
         let work = (params.limit > 0).then(|| (params.limit * params.protocols.len()) as f64);
         Forecast { work, peak_bytes, ..Forecast::default() }

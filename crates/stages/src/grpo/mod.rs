@@ -164,8 +164,12 @@ impl Kind for Grpo {
         for warning in params.warnings() {
             context.say(Level::Warning, warning);
         }
+        if context.gpus.len() > 1 {
+            context.say(Level::Warning, "policies train on one GPU: the others that `needs.gpus` asks for idle");
+        }
         planning::plan(&params, context, (&questions, &tokenizer))?;
-        let mut policy = Decoder::load(&folder, &device).map_err(StageError::failed)?;
+        let mut policy = Decoder::load_in(&folder, &device, device::kept_in(context.device.precision))
+            .map_err(StageError::failed)?;
         let adapter: AdapterConfig =
             load_adapter(&mut policy, context.input("adapter")?).map_err(StageError::failed)?;
 

@@ -2,7 +2,7 @@
 //! is what is needed if each ends at once, and what is needed where they are as long as they may be.
 
 use gazal_lm::{AdapterConfig, Config, Tokenizer};
-use gazal_stage_api::{Backend, Context, Forecast, Foresight, StageError};
+use gazal_stage_api::{Backend, Context, Forecast, Foresight, Precision, StageError};
 
 use super::Params;
 use super::rollout::PARTS;
@@ -27,8 +27,11 @@ pub fn plan(
     let drawn = generations.saturating_mul(params.prompts_per_generation() as u64);
     let prompts = Lengths::of(prompts.into_iter(), 0, usize::try_from(drawn).unwrap_or(usize::MAX));
     let policy = Policy { params, config: &config, adapter: &adapter, prompts };
-    let machine =
-        Machine { is_cpu: context.device.backend == Backend::Cpu, at_once: &|most| device::at_once(context, most) };
+    let machine = Machine {
+        is_cpu: context.device.backend == Backend::Cpu,
+        precision: context.device.precision,
+        at_once: &|most| device::at_once(context, most),
+    };
     let need =
         Need { least: policy.estimate(&machine, 1), most: policy.estimate(&machine, params.max_completion_length) };
     memory::check(context, &need)
@@ -42,7 +45,7 @@ pub fn forecast(params: &Params, inputs: &Foresight) -> Forecast {
     let Some((config, adapter)) = shapes else { return Forecast { work, ..Forecast::default() } };
     let prompts = Lengths { shortest: 1, longest: 1, targets: 0 };
     let policy = Policy { params, config: &config, adapter: &adapter, prompts };
-    let machine = Machine { is_cpu: false, at_once: &|_| 1 };
+    let machine = Machine { is_cpu: false, precision: inputs.precision, at_once: &|_| 1 };
     Forecast {
         work,
         peak_bytes: Some(policy.estimate(&machine, 1).total()),
@@ -52,6 +55,7 @@ pub fn forecast(params: &Params, inputs: &Foresight) -> Forecast {
 
 struct Machine<'a> {
     is_cpu: bool,
+    precision: Precision,
     /// How many of so many pieces of work run side by side.
     at_once: &'a dyn Fn(usize) -> usize,
 }
@@ -74,6 +78,7 @@ impl Policy<'_> {
         let micro_batches = if all_learn { params.gradient_accumulation_steps } else { 1 };
         let training = Training {
             config: self.config,
+            precision: device::kept_in(machine.precision),
             adapter: Some(self.adapter),
             optim: params.optim,
             per_device_train_batch_size: params.per_device_train_batch_size,

@@ -1,7 +1,7 @@
 //! The arithmetic, on shapes small enough to count by hand, and what is said of it.
 #![allow(clippy::unwrap_used)]
 
-use gazal_lm::{AdapterConfig, Config, Targets};
+use gazal_lm::{AdapterConfig, Config, Targets, weights};
 use gazal_stage_api::{Context, DeviceRequest, Event, Folders, Precision};
 use gazal_train::OptimKind;
 use serde_json::json;
@@ -27,6 +27,7 @@ fn adapter(names: &[&str]) -> AdapterConfig {
 fn training(config: &Config) -> Training<'_> {
     Training {
         config,
+        precision: weights::Precision::F32,
         adapter: None,
         optim: OptimKind::Adamw,
         per_device_train_batch_size: 3,

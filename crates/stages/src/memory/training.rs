@@ -1,17 +1,20 @@
-//! The terms of a training, from shapes. Counts are of numbers, and numbers are float32.
+//! The terms of a training, from shapes. Counts are of numbers, and numbers are float32, but those of the model's matrices
+//! in the precision that these are kept in.
 
+use gazal_lm::weights::Precision;
 use gazal_lm::{AdapterConfig, Config, LayerType};
 use gazal_train::OptimKind;
 
 use super::{Estimate, Term};
 
-/// Bytes of a number: training is in float32.
+/// Bytes of a number in float32.
 const NUMBER: u64 = 4;
 
 /// A training, by what its memory follows from.
 #[derive(Clone)]
 pub struct Training<'a> {
     pub config: &'a Config,
+    pub precision: Precision,
     /// What trains; the base model itself where there is none.
     pub adapter: Option<&'a AdapterConfig>,
     pub optim: OptimKind,
@@ -70,11 +73,14 @@ impl Training<'_> {
 
     /// The worst moment of sampling on the CPU, where weights are laid out anew for it: see `grpo`'s `sampler`.
     pub fn sampling(&self, rollout: Rollout) -> Estimate {
-        let laid_out =
-            Term { name: "the weights of the sampler", bytes: bytes(self.weights()), remedy: "use a smaller model" };
-        let folded: Vec<Matrix> = self.projections().into_iter().filter(|(name, _)| self.trains(name)).collect();
-        let folding =
-            Term { name: "weights with the adapter in them", bytes: bytes(numbers(&folded)), remedy: ADAPTERS };
+        // What an adapter is folded into is in float32.
+        let (folded, rest): (Vec<Matrix>, Vec<Matrix>) =
+            self.config.projections().into_iter().partition(|(name, _)| self.trains(name));
+        let [folded, rest] = [folded, rest].map(|matrices| numbers(&matrices));
+        let plain = rest.saturating_add(numbers(&self.config.vocabulary()));
+        let laid_out = bytes(folded).saturating_add(plain.saturating_mul(self.precision.size() as u64));
+        let laid_out = Term { name: "the weights of the sampler", bytes: laid_out, remedy: "use a smaller model" };
+        let folding = Term { name: "weights with the adapter in them", bytes: bytes(folded), remedy: ADAPTERS };
         let keys_and_values = Term {
             name: "keys and values",
             bytes: bytes(product(&[rollout.completions, rollout.tokens, self.keys_and_values()])),
@@ -85,13 +91,20 @@ impl Training<'_> {
 
     /// What there always is, and these besides.
     fn moment<const N: usize>(&self, besides: [Term; N]) -> Estimate {
-        let weights = Term { name: "weights", bytes: bytes(self.weights()), remedy: "use a smaller model" };
+        let remedy = match self.precision {
+            Precision::F32 => "set `precision = \"bf16\"`, or use a smaller model",
+            _ => "use a smaller model",
+        };
+        let weights = Term { name: "weights", bytes: weight_bytes(self.config, self.precision), remedy };
         let mut terms = vec![weights];
         if self.adapter.is_some() {
             let sets = if self.has_reference { 2 } else { 1 };
             terms.push(Term { name: "adapters", bytes: bytes(sets * numbers(&self.trainable())), remedy: ADAPTERS });
         }
-        let state = self.trainable().iter().map(|(name, shape)| self.optim.state_numbers(name, shape) as u64).sum();
+        let own: u64 = self.trainable().iter().map(|(name, shape)| self.optim.state_numbers(name, shape) as u64).sum();
+        // Of what trains in another precision there is a copy in float32.
+        let copied = self.adapter.is_none() && self.precision != Precision::F32;
+        let state = own + if copied { numbers(&self.trainable()) } else { 0 };
         let remedy = "use another `optim` (`lion` keeps half of what Adam does, `adafactor` next to nothing)";
         terms.push(Term { name: "the optimizer's state", bytes: bytes(state), remedy });
         terms.extend(besides.into_iter().filter(|term| term.bytes > 0));
@@ -169,10 +182,6 @@ impl Training<'_> {
         self.config.projections()
     }
 
-    fn weights(&self) -> u64 {
-        weights(self.config)
-    }
-
     fn trains(&self, projection: &str) -> bool {
         self.adapter.is_none_or(|adapter| adapter.targets(projection))
     }
@@ -189,8 +198,8 @@ impl Training<'_> {
 }
 
 /// The bytes of a model's weights.
-pub fn weight_bytes(config: &Config) -> u64 {
-    bytes(weights(config))
+pub fn weight_bytes(config: &Config, precision: Precision) -> u64 {
+    weights(config).saturating_mul(precision.size() as u64)
 }
 
 /// The bytes of an adapter of it, DoRA's magnitudes among them.

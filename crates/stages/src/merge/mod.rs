@@ -1,7 +1,7 @@
 //! `merge`: the adapter folded into the base in float32, DoRA's magnitudes too, and the difference that it makes
 //! measured.
 
-use gazal_lm::weights::{largest_difference, to_host};
+use gazal_lm::weights::{Precision, largest_difference, to_host};
 use gazal_lm::{Decoder, TokenBatch, Tokenizer, load_adapter};
 use gazal_stage_api::{
     Context, Declared, Forecast, Foresight, InPort, JsonSchema, Kind, Level, OutPort, PortType, StageError, Traits,
@@ -59,7 +59,7 @@ impl Kind for Merge {
     fn forecast(&self, _: &Params, inputs: &Foresight) -> Forecast {
         let Some(config) = forecast::config(inputs, "model") else { return Forecast::default() };
         // The base and what it becomes are there at once.
-        let peak_bytes = Some(memory::weight_bytes(&config).saturating_mul(2));
+        let peak_bytes = Some(memory::weight_bytes(&config, Precision::F32).saturating_mul(2));
         Forecast { peak_bytes, outputs: forecast::model(&config), ..Forecast::default() }
     }
 

@@ -9,10 +9,11 @@ use gazal_train::{OptimArgs, OptimKind, SchedulerArgs, SchedulerType, Sequence};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::defaults::check_positive;
 use crate::memory::Lengths;
 use crate::optimization::{Optimization, optimization};
 use crate::rows::{Text, read_split};
-use crate::supervised::{self, SamplingStrategy, Settings, check_positive};
+use crate::supervised::{self, SamplingStrategy, Settings};
 use crate::{defaults, device, forecast};
 
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -143,7 +144,7 @@ impl Kind for Pretrain {
         let lengths = Lengths { shortest: length, longest: length, targets: length - 1 };
         Forecast {
             work: Some(work),
-            peak_bytes: Some(supervised::least_bytes((&config, None), &params.settings(0), lengths)),
+            peak_bytes: Some(supervised::least_bytes((&config, None, inputs.precision), &params.settings(0), lengths)),
             outputs: forecast::model(&config),
         }
     }
@@ -158,7 +159,8 @@ impl Kind for Pretrain {
         let config = params.config(tokenizer.vocab_size(), (tokenizer.eos, tokenizer.pad))?;
         let settings = params.settings(tokenizer.pad);
         supervised::plan(context, (&config, None), &blocks, &settings)?;
-        let mut decoder = init(&config, params.initialization, &device, &numbers).map_err(StageError::failed)?;
+        let decoder = init(&config, params.initialization, &device, &numbers).map_err(StageError::failed)?;
+        let mut decoder = decoder.in_precision(device::kept_in(context.device.precision));
         let progress = supervised::fit(context, &mut decoder, &blocks, &[], &settings)?;
 
         let folder = context.output("model")?;

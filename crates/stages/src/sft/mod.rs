@@ -11,9 +11,10 @@ use gazal_stage_api::{
 use gazal_train::{OptimArgs, OptimKind, SchedulerArgs, SchedulerType, Sequence};
 use serde::{Deserialize, Serialize};
 
+use crate::defaults::check_positive;
 use crate::memory::Lengths;
 use crate::optimization::{Optimization, optimization};
-use crate::supervised::{self, SamplingStrategy, Settings, check_positive};
+use crate::supervised::{self, SamplingStrategy, Settings};
 use crate::{defaults, device, forecast};
 use examples::{Reading, TruncationMode};
 use packing::PackingStrategy;
@@ -196,7 +197,7 @@ impl Kind for Sft {
         let lengths = Lengths { shortest: 1, longest: 1, targets: 1 };
         Forecast {
             work,
-            peak_bytes: Some(supervised::least_bytes((&config, Some(&adapter)), &settings, lengths)),
+            peak_bytes: Some(supervised::least_bytes((&config, Some(&adapter), inputs.precision), &settings, lengths)),
             outputs: forecast::adapter(&config, &adapter),
         }
     }
@@ -220,7 +221,8 @@ impl Kind for Sft {
 
         let (adapter, settings) = (params.adapter(), params.settings(tokenizer.pad, train.len()));
         supervised::plan(context, (&config, Some(&adapter)), &train, &settings)?;
-        let mut decoder = Decoder::load(&folder, &device).map_err(StageError::failed)?;
+        let mut decoder = Decoder::load_in(&folder, &device, device::kept_in(context.device.precision))
+            .map_err(StageError::failed)?;
         let numbers = device::tensor_numbers(context.seed, "initial adapter");
         new_adapter(&mut decoder, &adapter, &numbers).map_err(StageError::failed)?;
         let progress = supervised::fit(context, &mut decoder, &train, &validation, &settings)?;

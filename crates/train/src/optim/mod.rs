@@ -94,7 +94,7 @@ impl Optimizer {
         decoder.refresh_norms();
     }
 
-    /// One parameter `theta` `[n]` of a shape, with gradient `[n]`. Of a half-precision parameter a float32 copy is
+    /// One parameter `theta` `[n]` of a shape, with gradient `[n]` in float32. Of a half-precision parameter a float32 copy is
     /// kept and moved: steps that are smaller than its last bit would be lost.
     fn update(&mut self, parameter: Parameter, theta: Tensor<1>, gradient: Tensor<1>, rate: f64) -> Tensor<1> {
         let mut part = Move { config: &self.config, step: self.step, parameter, rate };
@@ -107,7 +107,7 @@ impl Optimizer {
             return part.apply(slots, theta, gradient);
         }
         let master = slots.remove("master").unwrap_or_else(|| theta.cast(DType::F32));
-        let master = part.apply(slots, master, gradient.cast(DType::F32));
+        let master = part.apply(slots, master, gradient);
         slots.insert("master", master.clone());
         master.cast(precision)
     }

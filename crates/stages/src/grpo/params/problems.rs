@@ -4,8 +4,8 @@ use gazal_stage_api::Problem;
 use gazal_train::{ImportanceSampling, LossType};
 
 use super::{Params, Reference};
+use crate::defaults::check_positive;
 use crate::grpo::{completions, rewards};
-use crate::supervised::check_positive;
 
 impl Params {
     pub fn problems(&self) -> Vec<Problem> {
