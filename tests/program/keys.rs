@@ -127,7 +127,7 @@ fn others(value: &Value, schema: &Value) -> Vec<Value> {
             let named = ["accuracy", "q_proj", "medqa", "another", "a/c"].map(|name| json!([name]));
             fewer.into_iter().chain(named).chain([json!([0.25]), json!(["base", "another"])]).collect()
         }
-        Value::Object(_) => vec![json!({"steps": 3}), json!({"kl": {"action": "stop"}})],
+        Value::Object(_) => vec![json!({"steps": 3}), json!({"kl": {"action": "stop"}}), json!({"timeout": 3.0})],
     };
     named.into_iter().chain(constants).chain(guesses).filter(|other| other != value).collect()
 }

@@ -18,4 +18,5 @@ mod road;
 mod shape;
 mod space;
 mod store;
+mod teaching;
 mod watch;

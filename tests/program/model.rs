@@ -91,13 +91,13 @@ fn a_chat_goes_on_over_turns() {
 }
 
 /// `serve`, ended with this.
-struct Server {
+pub struct Server {
     child: Child,
-    address: String,
+    pub address: String,
 }
 
 impl Server {
-    fn start(space: &TestSpace, words: &str) -> Server {
+    pub fn start(space: &TestSpace, words: &str) -> Server {
         let words = format!("serve {} --port 0 --json --served-model-name tiny {words}", model());
         let mut child = space.command(&words).env("TEST_KEY", "k").stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();

@@ -2,7 +2,7 @@
 
 #[path = "../../crates/net/src/tests/chat_server.rs"]
 #[allow(dead_code, reason = "the tests of `net` use more of it")]
-mod chat_server;
+pub mod chat_server;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -68,7 +68,7 @@ fn verdict(body: &Value) -> Says {
     Says::Text(["2", "0.5", "0", "-0.5", "-1", "+2.0", "rather good"][sum % 7].into())
 }
 
-fn said_anywhere(folder: &Path, word: &str) -> bool {
+pub fn said_anywhere(folder: &Path, word: &str) -> bool {
     fs::read_dir(folder).unwrap().filter_map(Result::ok).any(|entry| match entry.file_type() {
         Ok(kind) if kind.is_dir() => said_anywhere(&entry.path(), word),
         Ok(kind) if kind.is_file() => {

@@ -43,6 +43,10 @@ pub struct ChatConfig {
     pub max_calls: Option<u64>,
     /// Tokens in all. No request is sent once they are spent; those that are under way may go beyond.
     pub max_total_tokens: Option<u64>,
+    /// Of a million tokens of questions and of answers.
+    pub price: Option<[f64; 2]>,
+    /// Money in all, as `price` counts it; as `max_total_tokens`. Without a price nothing costs anything.
+    pub max_cost: Option<f64>,
 }
 
 /// The body of a request, and so the whole question: the model, its messages, how it samples.
@@ -53,15 +57,36 @@ pub type Ask = Value;
 pub struct Reply {
     /// Empty where the server answered without a text.
     pub text: String,
+    /// What the server tells apart as the model's reasoning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
     /// Of question and answer.
     pub tokens: u64,
+    /// Of the question.
+    #[serde(default)]
+    pub prompt_tokens: u64,
+    /// Whether it ends where `max_tokens` cut it off.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
 }
 
 /// Requests and tokens so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
     pub calls: u64,
+    /// Of questions and answers.
     pub tokens: u64,
+    /// Of questions.
+    #[serde(default)]
+    pub prompt_tokens: u64,
+}
+
+impl Spent {
+    /// Money, at the price of a million tokens of questions and of answers.
+    pub fn cost(self, [input, output]: [f64; 2]) -> f64 {
+        let answers = self.tokens.saturating_sub(self.prompt_tokens);
+        (self.prompt_tokens as f64 * input + answers as f64 * output) / 1e6
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -113,16 +138,22 @@ struct Answer {
 #[derive(Deserialize)]
 struct Choice {
     message: Message,
+    finish_reason: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Message {
     content: Option<String>,
+    /// As DeepSeek, vLLM and SGLang name it.
+    #[serde(alias = "reasoning")]
+    reasoning_content: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Usage {
     total_tokens: u64,
+    #[serde(default)]
+    prompt_tokens: u64,
 }
 
 impl Chat {
@@ -237,10 +268,18 @@ impl Chat {
         let answer: Answer = serde_json::from_str(text).map_err(|error| unreadable(&error))?;
         let choice = answer.choices.into_iter().next().ok_or_else(|| unreadable(&"it has no choice"))?;
         let content = choice.message.content.unwrap_or_default();
-        let guess = || (question.to_string().len() + content.len()) as u64 / TOKEN;
-        let tokens = answer.usage.map_or_else(guess, |usage| usage.total_tokens);
-        lock(&self.spent).tokens += tokens;
-        Ok(Reply { text: content, tokens })
+        let reasoning = choice.message.reasoning_content.filter(|reasoning| !reasoning.is_empty());
+        let guess = || {
+            let said = content.len() + reasoning.as_ref().map_or(0, String::len);
+            let [prompt, said] = [question.to_string().len(), said].map(|bytes| bytes as u64 / TOKEN);
+            Usage { total_tokens: prompt + said, prompt_tokens: prompt }
+        };
+        let Usage { total_tokens: tokens, prompt_tokens } = answer.usage.unwrap_or_else(guess);
+        let mut spent = lock(&self.spent);
+        spent.tokens += tokens;
+        spent.prompt_tokens += prompt_tokens;
+        let cut = choice.finish_reason.as_deref() == Some("length");
+        Ok(Reply { text: content, reasoning, tokens, prompt_tokens, cut })
     }
 
     fn wait_for_turn(&self, cancelled: &dyn Fn() -> bool) {
@@ -269,6 +308,10 @@ impl Chat {
         }
         if self.config.max_total_tokens.is_some_and(|most| spent.tokens >= most) {
             return Err(format!("`max_total_tokens` is spent: {} tokens", spent.tokens));
+        }
+        let cost = self.config.price.map_or(0.0, |price| spent.cost(price));
+        if self.config.max_cost.is_some_and(|most| cost >= most) {
+            return Err(format!("`max_cost` is spent: {cost:.2}"));
         }
         spent.calls += 1;
         Ok(())

@@ -3,6 +3,7 @@
 mod contamination;
 mod defaults;
 mod device;
+mod endpoint;
 mod eval;
 mod examples;
 mod fetch;
@@ -21,6 +22,7 @@ mod rows;
 mod sft;
 mod supervised;
 mod synth;
+mod teach;
 mod tokenizer;
 
 use gazal_stage_api::Kinds;
@@ -36,6 +38,7 @@ pub fn kinds() -> Kinds {
         &synth::Knowledge,
         &synth::Synth,
         &synth::Benchmarks,
+        &teach::Teach,
         &tokenizer::TrainTokenizer,
         &pretrain::Pretrain,
         &sft::Sft,

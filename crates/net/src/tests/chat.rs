@@ -22,6 +22,8 @@ fn config(server: &ChatServer) -> ChatConfig {
         requests_per_minute: None,
         max_calls: None,
         max_total_tokens: None,
+        price: None,
+        max_cost: None,
     }
 }
 
@@ -54,8 +56,10 @@ fn a_question_is_answered_and_its_cost_is_known() {
     let server = ChatServer::new(|body, _| text(body["messages"][0]["content"].as_str().unwrap()));
     let chat = chat(config(&server));
     let reply = chat.ask(&question(7), &|| false).unwrap();
-    assert_eq!(reply, Reply { text: "question 7".into(), tokens: 10 });
-    assert_eq!(chat.spent(), Spent { calls: 1, tokens: 10 });
+    let text = "question 7".to_string();
+    assert_eq!(reply, Reply { text, reasoning: None, tokens: 10, prompt_tokens: 4, cut: false });
+    assert_eq!(chat.spent(), Spent { calls: 1, tokens: 10, prompt_tokens: 4 });
+    assert_eq!(chat.spent().cost([1e6, 2e6]), 4.0 + 2.0 * 6.0);
     let (head, body) = server.seen().remove(0);
     assert!(head.starts_with("POST /v1/chat/completions ") && head.contains(&format!("Bearer {SECRET}")), "{head}");
     assert_eq!(body, question(7));
@@ -71,7 +75,7 @@ fn a_busy_broken_or_silent_server_is_asked_again() {
     });
     let chat = chat(ChatConfig { max_retries: 3, ..config(&server) });
     assert_eq!(chat.ask(&question(0), &|| false).unwrap().text, "at last");
-    assert_eq!((server.calls(), chat.spent()), (4, Spent { calls: 4, tokens: 10 }));
+    assert_eq!((server.calls(), chat.spent()), (4, Spent { calls: 4, tokens: 10, prompt_tokens: 4 }));
 }
 
 #[test]
@@ -146,11 +150,15 @@ fn as_many_are_under_way_as_may_be_and_no_more() {
 fn budgets_end_the_asking_and_count_what_was_spent_before() {
     let server = ChatServer::new(|_, _| text("2"));
     let one_at_a_time = ChatConfig { max_concurrency: 1, ..config(&server) };
-    let chat = Chat::new(ChatConfig { max_calls: Some(5), ..one_at_a_time.clone() }, Spent { calls: 3, tokens: 0 });
+    let before = Spent { calls: 3, ..Spent::default() };
+    let chat = Chat::new(ChatConfig { max_calls: Some(5), ..one_at_a_time.clone() }, before);
     let chat = chat.unwrap();
     let outcomes = ask_all(&chat, 4);
     assert_eq!((outcomes.iter().filter(|outcome| outcome.is_ok()).count(), server.calls()), (2, 2));
     assert!(matches!(&outcomes[2], Err(ChatError::Spent(what)) if what.contains("`max_calls` is spent: 5")));
+    let by_cost = ChatConfig { price: Some([1e6, 1e6]), max_cost: Some(15.0), ..one_at_a_time.clone() };
+    let outcomes = ask_all(&Chat::new(by_cost, Spent::default()).unwrap(), 4);
+    assert!(matches!(&outcomes[2], Err(ChatError::Spent(what)) if what.contains("`max_cost` is spent: 20.00")));
     let by_tokens = ChatConfig { max_total_tokens: Some(15), ..one_at_a_time };
     let outcomes = ask_all(&Chat::new(by_tokens, Spent::default()).unwrap(), 4);
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 2);

@@ -109,7 +109,11 @@ fn say(mut stream: &TcpStream, says: Says) -> std::io::Result<()> {
         Says::Status(status, headers, body) => (status, headers, body),
         Says::Text(text) => {
             let choice = json!({ "index": 0, "message": { "role": "assistant", "content": text } });
-            ("200 OK", "", json!({ "choices": [choice], "usage": { "total_tokens": 10 } }).to_string())
+            (
+                "200 OK",
+                "",
+                json!({ "choices": [choice], "usage": { "total_tokens": 10, "prompt_tokens": 4 } }).to_string(),
+            )
         }
     };
     write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n{body}", body.len())

@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Value, json};
 
 use crate::defaults;
+use crate::endpoint::Reach;
 use crate::examples::failing_examples;
 
 /// The parameter that the kind declares as paths.
@@ -57,7 +58,7 @@ pub struct ExecReward {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
     /// Seconds that it may take for the completions of a step; then the stage fails.
-    #[serde(default = "minute", skip_serializing)]
+    #[serde(default = "defaults::minute", skip_serializing)]
     pub timeout: f64,
 }
 
@@ -87,10 +88,10 @@ pub struct JudgeReward {
     #[serde(default, skip_serializing)]
     pub api_key_env: Option<String>,
     /// Seconds for one request.
-    #[serde(default = "minute", skip_serializing)]
+    #[serde(default = "defaults::minute", skip_serializing)]
     pub timeout: f64,
     /// Attempts after the first one that a busy server is worth.
-    #[serde(default = "retries", skip_serializing)]
+    #[serde(default = "defaults::retries", skip_serializing)]
     pub max_retries: u32,
     /// Requests at once.
     #[serde(default = "defaults::batch", skip_serializing)]
@@ -106,14 +107,6 @@ pub struct JudgeReward {
     /// Ask nobody: what the memo does not have fails the stage.
     #[serde(default, skip_serializing)]
     pub offline: bool,
-}
-
-fn minute() -> f64 {
-    60.0
-}
-
-fn retries() -> u32 {
-    4
 }
 
 fn reply() -> u32 {
@@ -175,7 +168,7 @@ pub fn problems(rewards: &[RewardParams], limit: usize) -> Vec<Problem> {
 
 impl ExecReward {
     fn problems(&self, field: &str) -> Vec<Problem> {
-        let mut problems = positive(field, &[("timeout", self.timeout)]);
+        let mut problems = defaults::check_positive(&[(&format!("{field}.timeout"), self.timeout)]);
         if self.command.first().is_none_or(String::is_empty) {
             let problem = Problem::new(&format!("{field}.command"), "names no program");
             problems.push(problem.with_help("e.g. command = [\"python3\", \"reward.py\"], sources = [\"reward.py\"]"));
@@ -185,21 +178,29 @@ impl ExecReward {
 }
 
 impl JudgeReward {
+    /// How its server is asked.
+    pub fn reach(&self) -> Reach {
+        Reach {
+            base_url: self.base_url.clone(),
+            api_key_env: self.api_key_env.clone(),
+            timeout: self.timeout,
+            max_retries: self.max_retries,
+            max_concurrency: self.max_concurrency,
+            requests_per_minute: self.requests_per_minute,
+            max_calls: self.max_calls,
+            max_total_tokens: self.max_total_tokens,
+            offline: self.offline,
+            ..Reach::default()
+        }
+    }
+
     fn problems(&self, field: &str) -> Vec<Problem> {
-        let concurrency = self.max_concurrency as f64;
-        let mut problems = positive(field, &[("timeout", self.timeout), ("max_concurrency", concurrency)]);
-        problems
-            .extend(self.requests_per_minute.and_then(|rate| positive(field, &[("requests_per_minute", rate)]).pop()));
+        let mut problems = self.reach().problems(&format!("{field}."));
         if self.model.is_empty() {
             problems.push(Problem::new(&format!("{field}.model"), "names no model"));
         }
         problems
     }
-}
-
-fn positive(field: &str, values: &[(&str, f64)]) -> Vec<Problem> {
-    let bad = values.iter().filter(|(_, value)| !(value.is_finite() && *value > 0.0));
-    bad.map(|(name, value)| Problem::new(&format!("{field}.{name}"), format!("is {value}, must be above 0"))).collect()
 }
 
 impl<'de> Deserialize<'de> for RewardParams {

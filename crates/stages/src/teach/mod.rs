@@ -1,0 +1,145 @@
+//! `teach`: a teacher's answers to the rows of a data set, as examples to learn from.
+//!
+//! The teacher is a language model: one behind an endpoint that speaks OpenAI's interface, or the model of an earlier
+//! stage. (`synth` is the third teacher, which has its answers from the embedded knowledge base.) Each row is put to it by
+//! templates, each reply is read and checked before it becomes an example, and what does not pass is written down with the
+//! reason.
+//!
+//! A reply is kept in the memo under all that it follows from: the teacher, the question, how it samples. So of 100,000
+//! rows of which ten were edited, ten are asked again.
+
+mod example;
+mod local;
+mod question;
+mod run;
+mod teacher;
+#[cfg(test)]
+mod tests;
+
+use gazal_lm::SamplingParams;
+use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, OutPort, PortType, Problem, StageError, Traits};
+use serde::{Deserialize, Serialize};
+
+use crate::defaults;
+use crate::defaults::check_positive;
+use crate::endpoint::Reach;
+use question::{Asked, Templates};
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(crate = "gazal_stage_api::schemars")]
+pub struct Params {
+    /// The teacher's id at the endpoint; without it the model at the port `model` is the teacher.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// How the endpoint is asked; nothing of it is in the key.
+    #[serde(default)]
+    pub endpoint: Reach,
+    /// How a row is put to the teacher: some of `diagnostic_reasoning`, `treatment_planning`, `decision_making` and
+    /// `prognostic_assessment`, or one's own as `{ name, system, user }`, with the row's columns in `{{ … }}`.
+    #[serde(default = "question::shipped")]
+    pub templates: Vec<Asked>,
+    /// Templates that each row is asked with, which follow from the row alone; 0 for all of them.
+    #[serde(default = "defaults::single")]
+    pub templates_per_row: usize,
+    /// What the student is asked, of the row's columns.
+    #[serde(default = "prompt")]
+    pub prompt: String,
+    /// Answers to each question.
+    #[serde(default = "defaults::single")]
+    pub num_generations: usize,
+    #[serde(default = "temperature")]
+    pub temperature: f64,
+    #[serde(default = "defaults::one")]
+    pub top_p: f64,
+    #[serde(default = "max_new_tokens")]
+    pub max_new_tokens: usize,
+    /// Rows that a model of an earlier stage answers side by side.
+    #[serde(default = "defaults::batch")]
+    pub batch_size: usize,
+    /// Whether an answer must come after reasoning between `<think>` and `</think>`.
+    #[serde(default = "defaults::yes")]
+    pub require_reasoning: bool,
+    /// Lines that begin with `Step k:` that the reasoning must have.
+    #[serde(default)]
+    pub min_steps: usize,
+    /// Whether the answer must be the right option of the row's `item`.
+    #[serde(default)]
+    pub verify: bool,
+    /// The share of answers that may be rejected; the stage fails when it is more.
+    #[serde(default = "defaults::one")]
+    pub max_rejected_ratio: f64,
+}
+
+fn prompt() -> String {
+    "{{ prompt }}".into()
+}
+
+fn temperature() -> f64 {
+    0.7
+}
+
+fn max_new_tokens() -> usize {
+    2048
+}
+
+impl Params {
+    fn sampling(&self) -> SamplingParams {
+        SamplingParams { temperature: self.temperature, top_p: self.top_p, ..SamplingParams::default() }
+    }
+}
+
+pub struct Teach;
+
+impl Kind for Teach {
+    type Params = Params;
+    const NAME: &'static str = "teach";
+    const REVISION: u32 = 1;
+    const DOC: &'static str = "A teacher's answers to rows, read and checked: examples to learn from.";
+    const TRAITS: Traits =
+        Traits { network: true, memo: true, secrets: true, unkeyed: &["endpoint", "batch_size"], ..defaults::LEARNING };
+
+    fn inputs(&self, params: &Params, _: &Declared) -> Vec<InPort> {
+        let mut ports = vec![InPort::many("rows", PortType::Dataset, "what to ask about; `train` is asked")];
+        if params.model.is_none() {
+            ports.push(InPort::one("model", PortType::Model, "the teacher"));
+            ports.push(InPort::optional("adapter", PortType::Adapter, "a PEFT folder for it"));
+        }
+        ports
+    }
+
+    fn outputs(&self, _: &Params, _: &Declared) -> Vec<OutPort> {
+        vec![
+            OutPort::value("dataset", PortType::Dataset, "`prompt`, `completion`, where they come from, and the row"),
+            OutPort::value("rejected", PortType::Dataset, "answers that were rejected, with the `reason`"),
+            OutPort::record("report", PortType::Files, "`teach.json`: counts by reason, tokens, cost"),
+        ]
+    }
+
+    fn validate(&self, params: &Params) -> Vec<Problem> {
+        let mut problems = check_positive(&[
+            ("num_generations", params.num_generations as f64),
+            ("max_new_tokens", params.max_new_tokens as f64),
+            ("batch_size", params.batch_size as f64),
+        ]);
+        problems.extend(params.endpoint.problems("endpoint."));
+        problems.extend(Templates::new(&params.templates, &params.prompt).err().into_iter().flatten());
+        for (field, share) in [("max_rejected_ratio", params.max_rejected_ratio), ("top_p", params.top_p)] {
+            if !(0.0..=1.0).contains(&share) {
+                problems.push(Problem::new(field, "must be between 0 and 1"));
+            }
+        }
+        if params.temperature.is_nan() || params.temperature < 0.0 {
+            problems.push(Problem::new("temperature", "must be 0 or more"));
+        }
+        if params.num_generations > 1 && params.temperature == 0.0 {
+            let problem = Problem::new("num_generations", "several answers at `temperature = 0` are all the same");
+            problems.push(problem.with_help("raise `temperature`, or take one"));
+        }
+        problems
+    }
+
+    fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {
+        run::run(&params, context)
+    }
+}
