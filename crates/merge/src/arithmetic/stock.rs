@@ -1,0 +1,67 @@
+//! `model_stock` (Jang, Yun and Han 2024, "Model Stock: All we need is just a few fine-tuned models",
+//! arXiv:2403.19522): `t · mean + (1 − t) · base` with `t = N·cos θ / (1 + (N−1)·cos θ)`, where θ is the angle between
+//! two of the N models as seen from the base. The angle is that of the whole tensor, or of each row (`filter_wise`).
+//!
+//! As in mergekit, the cosine is the mean over all pairs, and where it says nothing finite the base stays. The paper
+//! takes the cosine of layers; a whole tensor is near to that.
+
+use super::blocks::{CHUNK, Defect, chunks, dot, fill, load, sums};
+
+/// With the width of rows if each is a vector of its own.
+pub(super) fn stock(
+    width: Option<usize>,
+    (base, sources): (&[f32], &[&[f32]]),
+    merged: &mut [f32],
+) -> Result<(), Defect> {
+    let inputs: Vec<&[f32]> = [base].into_iter().chain(sources.iter().copied()).collect();
+    let blend = |range: std::ops::Range<usize>, t: f64, merged: &mut [f32]| {
+        for (index, merged) in range.zip(merged) {
+            let sum: f64 = sources.iter().map(|source| f64::from(source[index])).sum();
+            let base = f64::from(base[index]);
+            *merged = (base + t * (sum / sources.len() as f64 - base)) as f32;
+        }
+    };
+    let Some(width) = width.filter(|width| *width > 0) else {
+        let t = share(&sums(base.len(), |range| products(base, sources, range)), sources.len());
+        return fill(1, &inputs, merged, |range, block| blend(range, t, block));
+    };
+    fill(width, &inputs, merged, |range, block| {
+        for (start, row) in range.step_by(width).zip(block.chunks_mut(width)) {
+            let row_range = start..start + row.len();
+            let t = share(&products(base, sources, row_range.clone()), sources.len());
+            blend(row_range, t, row);
+        }
+    })
+}
+
+/// `dᵢ·dⱼ` of all differences from the base, for i ≤ j in the order (0,0), (0,1), (1,1), (0,2), …
+fn products(base: &[f32], sources: &[&[f32]], range: std::ops::Range<usize>) -> Vec<f64> {
+    let mut products = vec![0.0; sources.len() * (sources.len() + 1) / 2];
+    let mut buffers = vec![[0.0; CHUNK]; sources.len()];
+    for chunk in chunks(range) {
+        for (buffer, source) in buffers.iter_mut().zip(sources) {
+            load(buffer, &source[chunk.clone()], Some(&base[chunk.clone()]));
+        }
+        let mut places = products.iter_mut();
+        for (second, two) in buffers.iter().enumerate() {
+            for (one, place) in buffers[..=second].iter().zip(&mut places) {
+                *place += dot(&one[..chunk.len()], &two[..chunk.len()]);
+            }
+        }
+    }
+    products
+}
+
+/// How far from the base to the mean.
+fn share(products: &[f64], models: usize) -> f64 {
+    let at = |one: usize, two: usize| products.get(two * (two + 1) / 2 + one).copied().unwrap_or_default();
+    let cosine = |one: usize, two: usize| {
+        let lengths = (at(one, one) * at(two, two)).sqrt();
+        (at(one, two) / lengths.max(1e-6)).clamp(-1.0, 1.0)
+    };
+    let pairs = (0..models).flat_map(|two| (0..two).map(move |one| (one, two)));
+    let (sum, count) = pairs.fold((0.0, 0.0), |(sum, count), (one, two)| (sum + cosine(one, two), count + 1.0));
+    let (cosine, models) = (sum / f64::max(count, 1.0), models as f64);
+    let denominator = 1.0 + (models - 1.0) * cosine;
+    if denominator.abs() < 1e-6 { 0.0 } else { models * cosine / denominator }
+}
