@@ -15,8 +15,8 @@ use crate::method::Method;
 #[schemars(deny_unknown_fields)]
 pub struct MergeConfig {
     /// How the models are merged.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Method", required)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Method")]
     pub merge_method: Option<String>,
     /// The model that differences are taken from, and whose configuration and tokenizer the result gets.
     #[serde(default, skip_serializing_if = "Option::is_none")]

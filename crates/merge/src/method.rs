@@ -5,20 +5,32 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// A merge method. Their equations stand in the files of `arithmetic`.
+/// A merge method. Papers, and where these differ from mergekit's, stand in the files of `arithmetic`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
+    /// The mean by weight: `Σ wᵢ·xᵢ / Σ wᵢ`.
     Linear,
+    /// From the base to one model along the sphere, the tensors as vectors.
     Slerp,
+    /// From one model to another along the sphere: tensors, rows or columns as vectors, or what they differ from a
+    /// base.
     Nuslerp,
+    /// `base + λ · Σ wᵢ·(xᵢ − base)`.
     TaskArithmetic,
+    /// The same of the largest differences, and of those only that agree with the elected sign.
     Ties,
+    /// Task arithmetic of differences that are kept by chance and rescaled.
     DareLinear,
+    /// The same with elected signs.
     DareTies,
+    /// Task arithmetic without the smallest differences and the very largest.
     Breadcrumbs,
+    /// The same with elected signs.
     BreadcrumbsTies,
+    /// From the base to the mean of the models, as far as their differences agree in direction.
     ModelStock,
+    /// One model's layers as they are, or scaled; slices of several are stacked.
     Passthrough,
 }
 

@@ -45,7 +45,7 @@ impl Resolver<'_> {
             Method::Passthrough => {
                 let scale =
                     self.models.iter().find_map(|(input, source)| self.scopes.of(input, "scale", &source.tensor));
-                Operation::Copy { scale: scale.and_then(number) }
+                Operation::Copy { scale: scale.as_ref().and_then(number) }
             }
             Method::TaskArithmetic
             | Method::Ties
@@ -127,11 +127,11 @@ impl Resolver<'_> {
     }
 
     fn own_number(&self, (input, source): &(&Input, &Source), parameter: &str) -> Option<f64> {
-        self.scopes.of(input, parameter, &source.tensor).and_then(number)
+        self.scopes.of(input, parameter, &source.tensor).as_ref().and_then(number)
     }
 
     fn shared_number(&self, parameter: &str) -> Option<f64> {
-        self.scopes.shared(parameter, self.tensor).and_then(number)
+        self.scopes.shared(parameter, self.tensor).as_ref().and_then(number)
     }
 
     fn flag(&self, parameter: &str, default: bool) -> bool {
@@ -149,9 +149,9 @@ impl Resolver<'_> {
     }
 }
 
-fn number(scalar: Scalar) -> Option<f64> {
+fn number(scalar: &Scalar) -> Option<f64> {
     match scalar {
-        Scalar::Number(number) => Some(number),
+        Scalar::Number(number) => Some(*number),
         _ => None,
     }
 }
