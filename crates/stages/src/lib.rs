@@ -13,6 +13,7 @@ mod history;
 mod import;
 mod memory;
 mod merge;
+mod merge_models;
 mod optimization;
 pub mod page;
 mod pretrain;
@@ -44,6 +45,7 @@ pub fn kinds() -> Kinds {
         &sft::Sft,
         &grpo::Grpo,
         &merge::Merge,
+        &merge_models::MergeModels,
         &eval::Eval,
         &contamination::Contamination,
         &report::ReportKind,
