@@ -15,7 +15,7 @@ pub mod scoring;
 pub mod stats;
 
 pub use benchmarks::{BENCHMARKS, Benchmark, Prompt, find_file};
-pub use extract::{Extraction, answer_part, extract};
+pub use extract::{Extraction, ExtractionRule, answer_part, extract};
 pub use item::Item;
 pub use read::{ReadError, read_items};
 pub use rewards::{Completion, Reward, RewardFunc};

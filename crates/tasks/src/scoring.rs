@@ -1,11 +1,48 @@
-//! Scoring by log-likelihood and the plain numbers that lm-evaluation-harness reports.
+//! Scoring by log-likelihood and the plain numbers that harnesses report.
 
-use crate::Item;
+use crate::{Extraction, Item};
 
 /// The option of highest log-likelihood, the first of several equal ones; nothing if none is a number.
 pub fn choose(log_likelihoods: &[f64]) -> Option<usize> {
     let numbers = log_likelihoods.iter().copied().enumerate().filter(|(_, value)| !value.is_nan());
     numbers.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(index, _)| index)
+}
+
+/// What a log-likelihood is divided by before options are compared, as lm-eval (0.4.13) names the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Normalization {
+    /// `acc_norm`: the option's characters.
+    Characters,
+    /// `acc_bytes`: its bytes in UTF-8.
+    Bytes,
+}
+
+/// The option of highest log-likelihood by its length, the first of several equal ones. `continuations` are those of
+/// a [`crate::Prompt`]; the space before an option does not count. Where options are single letters this is
+/// [`choose`].
+pub fn choose_normalized(
+    log_likelihoods: &[f64],
+    continuations: &[String],
+    normalization: Normalization,
+) -> Option<usize> {
+    let length = |text: &str| match normalization {
+        Normalization::Characters => text.chars().count(),
+        Normalization::Bytes => text.len(),
+    };
+    let options = continuations.iter().map(|text| text.strip_prefix(' ').unwrap_or(text));
+    let scaled: Vec<f64> =
+        log_likelihoods.iter().zip(options).map(|(&value, text)| value / length(text) as f64).collect();
+    choose(&scaled)
+}
+
+/// The accuracy that HuatuoGPT-o1's harness reports: the higher one of reading first and last matches. It chooses its
+/// rule by the result, so it is no fair estimate and stands beside another figure only.
+pub fn first_last_maximum(first: &[Extraction], last: &[Extraction], answers: &[usize]) -> Option<f64> {
+    let right = |found: &[Extraction]| {
+        found.iter().zip(answers).filter(|(found, answer)| found.answer() == Some(**answer)).count()
+    };
+    let paired = first.len() == answers.len() && last.len() == answers.len() && !answers.is_empty();
+    paired.then(|| right(first).max(right(last)) as f64 / answers.len() as f64)
 }
 
 /// The mean and its standard error, from the sample standard deviation; the error is 0 for a single value.
@@ -72,6 +109,27 @@ mod tests {
         let metrics: Vec<_> = numbers(&group["metrics"]).into_iter().zip(sizes).collect();
         assert!((weighted_mean(&metrics).unwrap() - group["weighted"].as_f64().unwrap()).abs() < 1e-12);
         assert_eq!(cases.len(), 4);
+    }
+
+    #[test]
+    fn lengths_count_as_in_lm_eval() {
+        // lm_eval 0.4.13, numpy's argmax of lls / lengths of ["é", "abc", "ab"]: characters 1, 3, 2 and bytes 2, 3, 2.
+        let options = [" é", " abc", " ab"].map(String::from);
+        let lls = [-2.0, -4.0, -2.4];
+        assert_eq!(choose(&lls), Some(0));
+        assert_eq!(choose_normalized(&lls, &options, Normalization::Characters), Some(2));
+        assert_eq!(choose_normalized(&lls, &options, Normalization::Bytes), Some(0));
+        let letters = [" A", " B", " C"].map(String::from);
+        assert_eq!(choose_normalized(&[-3.0, -1.0, -1.0], &letters, Normalization::Characters), Some(1));
+        assert_eq!(choose_normalized(&[], &[], Normalization::Bytes), None);
+    }
+
+    #[test]
+    fn the_higher_of_first_and_last_matches_is_taken() {
+        let [a, b, none] = [Extraction::Answer(0), Extraction::Answer(1), Extraction::Invalid];
+        assert_eq!(first_last_maximum(&[a, a, none, b], &[b, b, none, a], &[0, 1, 1, 0]), Some(0.5));
+        assert_eq!(first_last_maximum(&[a, a, none, b], &[b, b, none, b], &[0, 0, 1, 1]), Some(0.75));
+        assert_eq!((first_last_maximum(&[], &[], &[]), first_last_maximum(&[a], &[], &[0])), (None, None));
     }
 
     #[test]

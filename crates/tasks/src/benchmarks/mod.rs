@@ -13,6 +13,7 @@ mod mini_medmcqa;
 mod mini_medqa;
 mod mini_mmlu_pro;
 mod mini_pubmedqa;
+mod mmlu;
 mod mmlu_pro;
 mod pubmedqa;
 
@@ -55,6 +56,12 @@ pub static BENCHMARKS: &[Benchmark] = &[
     medmcqa::BENCHMARK,
     pubmedqa::BENCHMARK,
     mmlu_pro::BENCHMARK,
+    mmlu::ANATOMY,
+    mmlu::CLINICAL_KNOWLEDGE,
+    mmlu::COLLEGE_BIOLOGY,
+    mmlu::COLLEGE_MEDICINE,
+    mmlu::MEDICAL_GENETICS,
+    mmlu::PROFESSIONAL_MEDICINE,
 ];
 
 impl Benchmark {

@@ -28,6 +28,17 @@ impl Pattern {
         let found: Result<Vec<_>, _> = self.0.find_iter(text).collect();
         found.ok().map(|found| found.len())
     }
+
+    /// What the expression's group holds in each match, as far as the search went.
+    pub(crate) fn groups<'a>(&self, text: &'a str) -> impl Iterator<Item = &'a str> {
+        let found = self.0.captures_iter(text).map_while(Result::ok);
+        found.filter_map(|captures| captures.get(1).map(|group| group.as_str()))
+    }
+
+    /// The letters of a group that holds one.
+    pub(crate) fn letters<'a>(&self, text: &'a str) -> impl Iterator<Item = char> {
+        self.groups(text).filter_map(|group| group.chars().next())
+    }
 }
 
 impl PartialEq for Pattern {

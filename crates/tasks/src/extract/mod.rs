@@ -7,6 +7,17 @@
 //! Guards against answers that only look right: a letter must stand alone (`Aspirin` is no `A`), be a capital
 //! among the question's own letters, and not be one of a list (`A or B`, `A, C`). Where no phrase announces the
 //! answer, a letter must open a line, as an option is quoted, and be the only one that does.
+//!
+//! The rules that figures were published with are in [`ExtractionRule`], to be reported beside ours.
+
+mod huatuo;
+mod lm_eval;
+mod mirage;
+mod mmlu_pro;
+mod rule;
+mod similarity;
+
+pub use rule::ExtractionRule;
 
 use crate::item::label;
 
