@@ -3,16 +3,19 @@
 //!
 //! Everything here works on strings, numbers and JSON values; files, tensors and tokens are elsewhere.
 
+pub mod attempts;
 pub mod benchmarks;
 pub mod contamination;
 mod extract;
 #[cfg(test)]
 mod fixture;
 mod item;
+pub mod published;
 mod read;
 pub mod rewards;
 pub mod scoring;
 pub mod stats;
+pub mod training;
 
 pub use benchmarks::{BENCHMARKS, Benchmark, Prompt, find_file};
 pub use extract::{Extraction, ExtractionRule, answer_part, extract};

@@ -36,7 +36,7 @@ impl Pattern {
     }
 
     /// The letters of a group that holds one.
-    pub(crate) fn letters<'a>(&self, text: &'a str) -> impl Iterator<Item = char> {
+    pub(crate) fn letters(&self, text: &str) -> impl Iterator<Item = char> {
         self.groups(text).filter_map(|group| group.chars().next())
     }
 }

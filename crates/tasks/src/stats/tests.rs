@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use super::bootstrap::quantile;
+use super::random::{draw, mix};
 use super::*;
 
 /// Question `i` of cluster `i % clusters`, with the score that the function gives.
@@ -46,8 +48,9 @@ fn the_resample_does_not_depend_on_the_order_and_the_seed_matters() {
     let interval = bootstrap.mean(&[&ordered]).unwrap();
     assert_eq!(interval, bootstrap.mean(&[&reversed]).unwrap());
     assert_eq!(interval.mean, bootstrap.mean(&[&ordered]).unwrap().mean);
-    let other = Bootstrap { seed: 1, resamples: 501, ..bootstrap }.mean(&[&ordered]).unwrap();
-    assert_ne!((interval.low, interval.high), (other.low, other.high));
+    let varied = scores(60, 20, |index| (index as f64).sqrt());
+    let [one, other] = [0, 1].map(|seed| Bootstrap { seed, ..bootstrap }.mean(&[&varied]).unwrap());
+    assert_ne!((one.low, one.high), (other.low, other.high));
 }
 
 #[test]
@@ -139,4 +142,70 @@ fn every_cluster_is_drawn_as_often() {
     }
     // 10,000 each; the standard deviation is 93.
     assert!(total.iter().all(|count| (9_500..10_500).contains(count)), "{total:?}");
+}
+
+#[test]
+fn few_clusters_have_students_tails() {
+    // Symmetric values: the expanded interval is near the t interval, the percentile interval is narrower.
+    let few = scores(8, 8, |index| index as f64 - 3.5);
+    let expanded = Bootstrap { resamples: 40_000, ..Bootstrap::default() }.mean(&[&few]).unwrap();
+    let percentile = Bootstrap { resamples: 40_000, tails: Tails::Percentile, ..Bootstrap::default() };
+    let percentile = percentile.mean(&[&few]).unwrap();
+    // Mean 0, sample deviation √6, t with 7 degrees of freedom 2.364624: half the width is 2.048.
+    assert!((expanded.high - 2.048).abs() < 0.15 && (expanded.low + 2.048).abs() < 0.15, "{expanded:?}");
+    assert!(percentile.high < 1.7 && percentile.low > -1.7, "{percentile:?}");
+}
+
+#[test]
+fn exact_intervals_have_their_known_values() {
+    // scipy's binomtest(8, 8).proportion_ci(0.95, "exact"): 0.025 to the power of 1/8.
+    let all = clopper_pearson(8, 8, 0.95).unwrap();
+    assert!((all.low - 0.025_f64.powf(0.125)).abs() < 1e-9 && all.high == 1.0, "{all:?}");
+    // Clopper and Pearson (1934) of 5 in 10.
+    let half = clopper_pearson(5, 10, 0.95).unwrap();
+    assert!((half.low - 0.187_086).abs() < 1e-6 && (half.high - 0.812_914).abs() < 1e-6, "{half:?}");
+    assert_eq!((clopper_pearson(0, 0, 0.95), clopper_pearson(3, 2, 0.95)), (None, None));
+}
+
+#[test]
+fn an_accuracy_counts_effective_questions() {
+    let alone = accuracy(&scores(100, 100, coin), 0.95).unwrap().unwrap();
+    let successes = scores(100, 100, coin).iter().filter(|score| score.value == 1.0).count();
+    let exact = clopper_pearson(successes, 100, 0.95).unwrap();
+    assert_eq!((alone.low, alone.high, alone.clusters), (exact.low, exact.high, 100));
+    // Twenty copies of 50 facts are about as good as 50 questions.
+    let copies = accuracy(&scores(1000, 50, |index| coin(index % 50)), 0.95).unwrap().unwrap();
+    let fifty = accuracy(&scores(50, 50, coin), 0.95).unwrap().unwrap();
+    assert!((copies.low - fifty.low).abs() < 0.01 && (copies.high - fifty.high).abs() < 0.01, "{copies:?} {fifty:?}");
+    // All right: 4 clusters count as 4 questions.
+    let all = accuracy(&scores(40, 4, |_| 1.0), 0.95).unwrap().unwrap();
+    assert!((all.low - 0.025_f64.powf(0.25)).abs() < 1e-9, "{all:?}");
+    assert_eq!(accuracy(&scores(4, 2, |_| 0.5), 0.95), Ok(None));
+    assert_eq!(accuracy(&[], 0.95), Err(StatsError::Empty));
+}
+
+/// How many of `runs` experiments with eight questions, of which each has one winner with a chance of 40% and either
+/// side is as good, are called a difference by a function of both sides.
+fn false_findings(runs: u64, found: impl Fn(&[Score], &[Score]) -> bool) -> usize {
+    let experiment = |run: u64| {
+        let chance = |index: usize| (mix(mix(run).wrapping_add(index as u64)) >> 11) as f64 / (1_u64 << 53) as f64;
+        let left = scores(8, 8, |index| f64::from(u8::from(chance(index) < 0.2)));
+        let right = scores(8, 8, |index| f64::from(u8::from((0.2..0.4).contains(&chance(index)))));
+        found(&left, &right)
+    };
+    (0..runs).filter(|&run| experiment(run)).count()
+}
+
+#[test]
+fn eight_questions_without_a_difference_are_seldom_called_one() {
+    let bootstrap = Bootstrap { resamples: 400, tails: Tails::Percentile, ..Bootstrap::default() };
+    let by_percentiles =
+        false_findings(600, |left, right| !bootstrap.difference(&[(left, right)]).unwrap().contains(0.0));
+    let by_comparison = false_findings(600, |left, right| {
+        let compared = Comparison::of(&[(left, right)], &bootstrap).unwrap();
+        compared.verdict(compared.test.p, 0.05) != Verdict::WithinNoise
+    });
+    // 5% of 600 are 30, with a standard deviation of 5.
+    assert!(by_comparison <= 30, "{by_comparison}");
+    assert!(by_percentiles > 45, "{by_percentiles}");
 }
