@@ -1,9 +1,9 @@
 //! Two models on the same questions, and what may be said about them.
 //!
 //! p is that of [`SignFlip`]. The interval of scores that are 0 or 1 is that of Bonett and Price (2012) for paired
-//! proportions, carried over to clusters: one cluster that one side wins and one that the other wins are added, and
-//! Student's interval of the clusters' differences is taken. It has a width where no pair differs, and of eight
-//! questions makes no certainty. For other scores it is [`Bootstrap::difference`].
+//! proportions, carried over to clusters: one question that one side wins and one that the other wins are added, each
+//! a cluster of its own, and Student's interval of the clusters' differences is taken. It has a width where no pair
+//! differs, and of eight questions makes no certainty. For other scores it is [`Bootstrap::difference`].
 //!
 //! A verdict needs both: a p at or below the level and an interval without 0. With several benchmarks in a table p is
 //! adjusted first ([`super::holm`]).
@@ -56,7 +56,10 @@ impl Comparison {
         let differences = tally.parts();
         let scores = groups.iter().flat_map(|(left, right)| left.iter().chain(*right));
         let is_share = scores.map(|score| score.value).all(|value| value == 0.0 || value == 1.0);
-        let spread = Spread::new(&differences, is_share);
+        // Of a mean of clusters' values one question is as large as an average cluster is small.
+        let question = (tally.clusters * groups.len()) as f64 / tally.items as f64;
+        let added = if is_share { vec![question, -question] } else { Vec::new() };
+        let spread = Spread::new(&differences, &added);
         let interval =
             if is_share { spread.interval(&tally, bootstrap.level) } else { bootstrap.difference(groups)? };
         let test = SignFlip::of(&differences, bootstrap.resamples.max(1), bootstrap.seed);
@@ -106,11 +109,10 @@ struct Spread {
 }
 
 impl Spread {
-    /// From the parts of the mean that the clusters make up; `added` are the two made-up clusters.
-    fn new(parts: &[f64], added: bool) -> Spread {
+    /// From the parts of the mean that the clusters make up, and values that are made up.
+    fn new(parts: &[f64], added: &[f64]) -> Spread {
         let clusters = parts.len() as f64;
-        let made_up: &[f64] = if added { &[1.0, -1.0] } else { &[] };
-        let values: Vec<f64> = parts.iter().map(|part| part * clusters).chain(made_up.iter().copied()).collect();
+        let values: Vec<f64> = parts.iter().map(|part| part * clusters).chain(added.iter().copied()).collect();
         let n = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n;
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
