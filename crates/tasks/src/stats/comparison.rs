@@ -19,8 +19,9 @@ use super::{Bootstrap, Interval, Score, SignFlip, StatsError};
 pub struct Comparison {
     pub interval: Interval,
     pub test: SignFlip,
-    /// The smallest difference that a test at 5% would find here in 80 of 100 cases, at the spread that was seen.
-    pub resolution: f64,
+    /// The smallest difference that a test at 5% would find here in 80 of 100 cases, at the spread that was seen;
+    /// nothing for scores of one cluster, which have no spread.
+    pub resolution: Option<f64>,
     /// All scores are 0 or 1, so that differences are shares.
     pub is_share: bool,
 }
@@ -85,13 +86,12 @@ impl Comparison {
         let verdict = self.verdict(p, level);
         let found =
             format!("{}: {mean}{unit} [{low}, {high}], p = {p:.3}, {items} questions{clustered}", verdict.words());
-        match verdict {
-            Verdict::Better | Verdict::Worse => found,
-            Verdict::WithinNoise if self.resolution.is_infinite() => found,
-            Verdict::WithinNoise => {
-                let resolved = self.number(self.resolution);
+        match self.resolution.filter(|_| verdict == Verdict::WithinNoise) {
+            Some(resolution) => {
+                let resolved = self.number(resolution);
                 format!("{found}, which can resolve {}{unit}", resolved.trim_start_matches('+'))
             }
+            None => found,
         }
     }
 
@@ -128,8 +128,9 @@ impl Spread {
         Interval { mean, low, high, items: tally.items, clusters: tally.clusters }
     }
 
-    fn resolution(&self) -> f64 {
-        (student_quantile(0.975, self.freedom) + normal_quantile(0.8)) * self.error
+    fn resolution(&self) -> Option<f64> {
+        let found = (student_quantile(0.975, self.freedom) + normal_quantile(0.8)) * self.error;
+        found.is_finite().then_some(found)
     }
 }
 

@@ -11,7 +11,7 @@
 //!
 //! A *cluster* is what questions have in common that are no independent evidence, such as a condition: thousands of
 //! questions on 150 conditions are not thousands of facts. Of eight questions, a percentile bootstrap's interval
-//! contains the accuracy in 34 to 94 of 100 cases and Clopper and Pearson's in 98 or more (the example `coverage`).
+//! contains the accuracy in 35 to 93 of 100 cases and Clopper and Pearson's in 98 or more (the example `coverage`).
 
 mod bootstrap;
 mod comparison;
