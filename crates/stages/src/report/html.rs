@@ -6,6 +6,7 @@ use gazal_tasks::stats::Interval;
 
 use super::Report;
 use super::metric::{Metric, explain};
+use super::published::{ABOUT, Published, PublishedCell};
 use super::table::{AVERAGE, Cell, Difference, DifferenceRow, Table, Verdict, title};
 use super::{svg, words};
 use crate::page::{PICTURE_STYLE, STYLE, escape};
@@ -32,6 +33,9 @@ pub fn render(report: &Report) -> String {
             out += &of_form(&form);
         }
     }
+    if let Some(table) = &report.published {
+        published(&mut out, table);
+    }
     pictures(&mut out, report);
     notes(&mut out, report);
     out + "</main>\n</body>\n</html>\n"
@@ -55,6 +59,17 @@ fn section(out: &mut String, table: &Table) {
     if !table.groups.is_empty() {
         let _ = write!(out, "<h3>Each seed, {}</h3>\n{}", escape(&words::over(table)), of_groups(table));
     }
+}
+
+fn published(out: &mut String, published: &Published) {
+    let metric = Metric::Accuracy;
+    let cell = |cell: &PublishedCell| {
+        format!("<b>{}</b><small>{}</small>", metric.show(cell.accuracy), metric.show_interval(&cell.interval, false))
+    };
+    let rows = published.models.iter().map(|row| ("model", row.model.into(), row.cells.iter().map(cell).collect()));
+    let head = published.columns.iter().map(ToString::to_string).collect();
+    let grid = Grid { head, rows: rows.collect(), marked: false };
+    let _ = write!(out, "<h2>Published</h2>\n<p class=\"soft\">{}</p>\n{}", escape(ABOUT), grid.render());
 }
 
 fn pictures(out: &mut String, report: &Report) {
@@ -178,5 +193,10 @@ fn gain(metric: Metric, cell: Option<&Difference>) -> String {
         Verdict::WithinNoise => ("noise", ""),
     };
     let (number, interval) = (metric.show_signed(cell.interval.mean), metric.show_interval(&cell.interval, true));
-    format!("<b>{number}</b><small>{interval}</small><span class=\"tag {class}\">{sign}{}</span>", cell.verdict.words())
+    let could = cell.resolution.filter(|_| cell.verdict == Verdict::WithinNoise);
+    let could = could.map_or_else(String::new, |least| format!("<small>could find {}</small>", metric.show(least)));
+    let (words, p) = (cell.verdict.words(), cell.p_adjusted);
+    format!(
+        "<b>{number}</b><small>{interval}</small><span class=\"tag {class}\" title=\"p = {p:.3}\">{sign}{words}</span>{could}"
+    )
 }

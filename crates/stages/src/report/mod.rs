@@ -8,6 +8,7 @@ mod baseline;
 mod curves;
 mod html;
 mod metric;
+mod published;
 mod scores;
 mod svg;
 mod table;
@@ -24,6 +25,7 @@ use crate::eval::{Protocol, Sample};
 use baseline::Questions;
 use curves::Curve;
 use metric::Metric;
+use published::Published;
 use table::{Plan, Table};
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +40,9 @@ pub struct Params {
     /// Says that nothing here is for clinical use.
     #[serde(default = "yes")]
     pub disclaimer: bool,
+    /// Shows Gazal-R1's published table, with intervals, beside what was measured.
+    #[serde(default)]
+    pub published: bool,
     /// Bootstrap resamples of each interval.
     #[serde(default = "resamples")]
     pub resamples: usize,
@@ -72,6 +77,8 @@ pub struct Report {
     pub groups: Vec<String>,
     pub benchmarks: Vec<About>,
     pub tables: Vec<Table>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published: Option<Published>,
     pub curves: Vec<Curve>,
 }
 
@@ -108,7 +115,8 @@ pub struct ReportKind;
 impl Kind for ReportKind {
     type Params = Params;
     const NAME: &'static str = "report";
-    const REVISION: u32 = 1;
+    // 2: exact intervals of accuracies, and tests that are corrected for several benchmarks.
+    const REVISION: u32 = 2;
     const DOC: &'static str = "Compares scored models, with intervals and learning curves, as HTML, JSON and text.";
     const TRAITS: Traits = Traits::PLAIN;
 
@@ -211,7 +219,8 @@ fn build(params: &Params, samples: &[Sample], curves: Vec<Curve>, context: &mut 
     let benchmarks = about(samples, &labels);
     let disclaimer = params.disclaimer.then_some(words::DISCLAIMER);
     let (title, level, resamples) = (params.title.clone(), bootstrap.level, bootstrap.resamples);
-    Ok(Report { title, disclaimer, level, resamples, groups, benchmarks, tables, curves, models })
+    let published = params.published.then(published::table);
+    Ok(Report { title, disclaimer, level, resamples, groups, benchmarks, tables, published, curves, models })
 }
 
 /// The labels to compare, in order.

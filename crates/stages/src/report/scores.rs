@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gazal_stage_api::StageError;
 use gazal_tasks::Benchmark;
-use gazal_tasks::stats::{Bootstrap, Interval, Score, StatsError};
+use gazal_tasks::stats::{self, Bootstrap, Comparison, Interval, Score, StatsError};
 
 use super::metric::Metric;
 use crate::eval::{Protocol, Sample};
@@ -38,7 +38,7 @@ impl<'a> Scores<'a> {
     }
 
     /// A model's mean over benchmarks and groups, or over one group; nothing if it lacks one of the benchmarks. A model
-    /// without a group is in every group.
+    /// without a group is in every group. One accuracy has its exact interval, means of several the bootstrap's.
     ///
     /// # Errors
     /// A question twice, or a score that is no number.
@@ -52,10 +52,14 @@ impl<'a> Scores<'a> {
             return Ok(None);
         }
         let named = |error: StatsError| StageError::failed(format!("samples of `{model}`: {error}"));
-        self.bootstrap.mean(&cells).map(Some).map_err(named)
+        let exact = match cells[..] {
+            [alone] => stats::accuracy(alone, self.bootstrap.level).map_err(named)?,
+            _ => None,
+        };
+        exact.map_or_else(|| self.bootstrap.mean(&cells).map_err(named), Ok).map(Some)
     }
 
-    /// The mean of `right − left`, question by question, over the groups that both have, or over one of them.
+    /// `right` beside `left`, question by question, over the groups that both have, or over one of them.
     ///
     /// # Errors
     /// As [`Scores::mean`], or questions that only one side was asked.
@@ -64,7 +68,7 @@ impl<'a> Scores<'a> {
         (left, right): (&str, &str),
         benchmarks: &[&str],
         only: Option<&str>,
-    ) -> Result<Option<Interval>, StageError> {
+    ) -> Result<Option<Comparison>, StageError> {
         let pairs = pairs(&self.groups(left), &self.groups(right));
         let pairs = pairs.into_iter().filter(|pair| only.is_none_or(|only| only == pair.0 || only == pair.1));
         let cells = pairs.flat_map(|pair| benchmarks.iter().map(move |&benchmark| (pair, benchmark)));
@@ -75,7 +79,7 @@ impl<'a> Scores<'a> {
         }
         let named =
             |error: StatsError| StageError::failed(format!("`{right}` cannot be compared with `{left}`: {error}"));
-        self.bootstrap.difference(&cells).map(Some).map_err(named)
+        Comparison::of(&cells, &self.bootstrap).map(Some).map_err(named)
     }
 
     fn cell(&self, (model, group, benchmark): (&str, &str, &str)) -> Option<&[Score]> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gazal_stage_api::StageError;
-use gazal_tasks::stats::{Bootstrap, Interval};
+use gazal_tasks::stats::{self, Bootstrap, Comparison, Interval, holm};
 use gazal_tasks::{BENCHMARKS, Benchmark};
 use serde::Serialize;
 
@@ -69,10 +69,17 @@ impl DifferenceRow {
 pub struct Difference {
     #[serde(flatten)]
     pub interval: Interval,
+    /// Of the test that it is zero; see [`gazal_tasks::stats::Comparison`].
+    pub p: f64,
+    /// The same by Holm's correction over the benchmarks of the row; of the average it is `p`.
+    pub p_adjusted: f64,
+    /// What these questions can resolve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<f64>,
     pub verdict: Verdict,
 }
 
-/// Where the interval of a difference lies.
+/// What is said of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -91,14 +98,22 @@ impl Verdict {
     }
 }
 
+/// The chance of a verdict other than "within noise" where there is no difference, at most.
+pub const LEVEL: f64 = 0.05;
+
 impl Difference {
-    fn new(interval: Interval) -> Difference {
-        let verdict = match interval {
-            _ if interval.low > 0.0 => Verdict::AboveZero,
-            _ if interval.high < 0.0 => Verdict::BelowZero,
-            _ => Verdict::WithinNoise,
+    fn new(compared: &Comparison, p_adjusted: f64) -> Difference {
+        let verdict = match compared.verdict(p_adjusted, LEVEL) {
+            stats::Verdict::Better => Verdict::AboveZero,
+            stats::Verdict::Worse => Verdict::BelowZero,
+            stats::Verdict::WithinNoise => Verdict::WithinNoise,
         };
-        Difference { interval, verdict }
+        let Comparison { interval, resolution, .. } = *compared;
+        Difference { interval, p: compared.test.p, p_adjusted, resolution, verdict }
+    }
+
+    fn alone(compared: &Comparison) -> Difference {
+        Difference::new(compared, compared.test.p)
     }
 }
 
@@ -171,7 +186,7 @@ impl Plan<'_> {
             let means = models.iter().map(|model| scores.mean(model, benchmarks, Some(group)));
             let gains = neighbours.iter().map(|&pair| scores.difference(pair, benchmarks, Some(group)));
             let gains = gains.collect::<Result<Vec<_>, _>>()?;
-            let differences = gains.into_iter().map(|gain| gain.map(Difference::new)).collect();
+            let differences = gains.iter().map(|gain| gain.as_ref().map(Difference::alone)).collect();
             Ok(GroupRow { group: (*group).into(), models: means.collect::<Result<_, _>>()?, differences })
         };
         groups.iter().map(row).collect()
@@ -223,9 +238,18 @@ fn model_row(scores: &Scores, model: &str, columns: &Columns, baselines: &[Basel
 }
 
 fn difference_row(scores: &Scores, pair: (&str, &str), columns: &Columns) -> Result<DifferenceRow, StageError> {
-    let cells = columns.iter().map(|(_, benchmarks)| scores.difference(pair, benchmarks, None));
-    let cells = cells.map(|cell| cell.map(|interval| interval.map(Difference::new)));
-    Ok(DifferenceRow { left: pair.0.into(), right: pair.1.into(), cells: cells.collect::<Result<_, _>>()? })
+    let compared = columns.iter().map(|(_, benchmarks)| scores.difference(pair, benchmarks, None));
+    let compared = compared.collect::<Result<Vec<_>, _>>()?;
+    let own = |(compared, (name, _)): (&Option<Comparison>, &(&str, Vec<&str>))| {
+        compared.as_ref().filter(|_| *name != AVERAGE).map(|compared| compared.test.p)
+    };
+    let mut adjusted = holm(&compared.iter().zip(columns).filter_map(own).collect::<Vec<_>>()).into_iter();
+    let cells = compared.iter().zip(columns).map(|(compared, (name, _))| {
+        let compared = compared.as_ref()?;
+        let p = adjusted.next().filter(|_| *name != AVERAGE);
+        Some(Difference::new(compared, p.unwrap_or(compared.test.p)))
+    });
+    Ok(DifferenceRow { left: pair.0.into(), right: pair.1.into(), cells: cells.collect() })
 }
 
 /// `{benchmark: {metric: number}}`: means as `sft.acc`, differences as `sft-base.acc`, each with `_low` and `_high`.

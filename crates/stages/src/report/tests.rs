@@ -175,6 +175,43 @@ fn the_text_fits_a_terminal() {
     rows.iter().for_each(|row| assert!(text.contains(row), "{row} in\n{text}"));
 }
 
+/// What is said of a difference goes by a test, corrected for the benchmarks of its row.
+#[test]
+fn verdicts_are_tested_and_corrected() {
+    let cells = numbers(&report(&json!({})))["tables"][0]["differences"][0]["cells"].clone();
+    let p = |index: usize, name: &str| cells[index][name].as_f64().unwrap();
+    assert!(p(0, "p") > 0.0 && (p(0, "p_adjusted") - 2.0 * p(0, "p")).abs() < 1e-12, "{cells}");
+    assert_eq!(p(2, "p"), p(2, "p_adjusted"), "the average is a question of its own");
+    let few = |model: &str| {
+        samples(model, "")
+            .into_iter()
+            .filter(|sample| sample.id.ends_with("-0004") || sample.id.ends_with("-0005"))
+            .collect::<Vec<_>>()
+    };
+    let report = run(&json!({"resamples": 100}), &[few("base"), few("sft")]).unwrap();
+    let cell = numbers(&report)["tables"][0]["differences"][0]["cells"][0].clone();
+    assert_eq!(
+        (&cell["mean"], &cell["verdict"]),
+        (&json!(0.5), &json!("within_noise")),
+        "two questions are no evidence"
+    );
+    let could = format!("could find {:.1}", 100.0 * cell["resolution"].as_f64().unwrap());
+    assert!(report["report.txt"].contains(&could) && report["report.html"].contains(&could), "{could}");
+}
+
+#[test]
+fn the_published_table_is_shown_where_it_is_asked_for() {
+    let files = report(&json!({"published": true}));
+    let published = numbers(&files)["published"].clone();
+    assert_eq!(published["columns"][2], "MedQA");
+    assert_eq!(published["models"][0]["cells"][2]["accuracy"], 0.871);
+    for form in ["report.txt", "report.html"] {
+        assert!(files[form].contains("Gazal-R1 (final)") && files[form].contains("[85.2, 88.9]"), "{form}");
+    }
+    assert!(files["report.txt"].lines().all(|line| line.chars().count() <= text::WIDTH));
+    assert_eq!(numbers(&report(&json!({})))["published"], Value::Null);
+}
+
 #[test]
 fn metrics_can_be_compared_by_a_gate() {
     let metrics: Value = serde_json::from_str(&report(&json!({}))["metrics.json"]).unwrap();

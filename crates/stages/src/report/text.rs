@@ -6,7 +6,8 @@ use gazal_tasks::stats::Interval;
 
 use super::Report;
 use super::metric::{Metric, explain};
-use super::table::{Cell, Difference, DifferenceRow, Table};
+use super::published::{ABOUT, Published};
+use super::table::{Cell, Difference, DifferenceRow, Table, Verdict};
 use super::words;
 
 /// The widest line.
@@ -38,6 +39,9 @@ pub fn render(report: &Report) -> String {
         if !form.is_empty() {
             let _ = write!(out, "Form of the answers, {}\n\n{}", words::over(form[0]), of_form(&form).render());
         }
+    }
+    if let Some(published) = &report.published {
+        let _ = write!(out, "Published\n\n{}{}\n", of_published(published).render(), wrapped(ABOUT));
     }
     for benchmark in &report.benchmarks {
         out += &wrapped(&format!("{}: {}", benchmark.name, benchmark.describe()));
@@ -111,6 +115,16 @@ fn of_form(tables: &[&Table]) -> Grid {
     Grid { head: tables.iter().map(|table| head(table.metric)).collect(), rows: rows.collect() }
 }
 
+fn of_published(published: &Published) -> Grid {
+    let metric = Metric::Accuracy;
+    let rows = published.models.iter().map(|row| {
+        let cells =
+            row.cells.iter().map(|cell| vec![metric.show(cell.accuracy), interval(metric, &cell.interval, false)]);
+        (row.model.to_string(), cells.collect())
+    });
+    Grid { head: published.columns.iter().map(ToString::to_string).collect(), rows: rows.collect() }
+}
+
 fn missing() -> String {
     "-".into()
 }
@@ -126,7 +140,9 @@ fn mean(metric: Metric, cell: Option<&Cell>) -> Vec<String> {
 fn gain(metric: Metric, cell: Option<&Difference>) -> Vec<String> {
     let Some(cell) = cell else { return vec![missing()] };
     let (mean, interval) = (metric.show_signed(cell.interval.mean), interval(metric, &cell.interval, true));
-    vec![mean, interval, cell.verdict.words().into()]
+    let could = cell.resolution.filter(|_| cell.verdict == Verdict::WithinNoise);
+    let could = could.map(|least| format!("could find {}", metric.show(least)));
+    [mean, interval, cell.verdict.words().into()].into_iter().chain(could).collect()
 }
 
 /// Without the space within where it is too wide for a column.

@@ -41,15 +41,19 @@ pub fn reading(report: &Report) -> Vec<String> {
         count => format!(" Numbers are pooled over {count} seeds."),
     };
     let mut paragraphs = vec![format!(
-        "Intervals hold {:.0}% of {} bootstrap resamples of clusters: questions about one thing (a condition) are drawn \
-         together, and alike for all benchmarks and seeds. The average is the plain mean over benchmarks.{seeds}",
+        "Intervals are for {:.0}%. That of one accuracy is Clopper and Pearson's, at the number of questions that these \
+         are worth: questions about one thing (a condition) are a cluster, and no independent evidence. Means of several \
+         benchmarks or seeds, and of rewards, have that of {} bootstrap resamples of clusters. The average is the plain \
+         mean over benchmarks.{seeds}",
         report.level * 100.0,
         report.resamples
     )];
     if report.tables.iter().any(|table| !table.differences.is_empty()) {
         paragraphs.push(
-            "Differences are taken question by question between neighbouring models; \"within noise\" means that the \
-             interval contains zero."
+            "Differences are taken question by question between neighbouring models and tested by flipping the signs of \
+             whole clusters (McNemar's exact test where there are none). With several benchmarks in a row their p are \
+             corrected by Holm's method: of twenty rows without any difference one at most shows one. \"Within noise\" means that p is above 5% or that the interval contains zero; what such a comparison could have \
+             found, 4 times in 5, stands beside it."
                 .into(),
         );
     }
