@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-/// What can go wrong with a file of rows; every variant names the file.
+/// What can go wrong with a file of rows or a step over them; the variants name the file or the parameter.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     #[error("{}: {source}", path.display())]
@@ -11,6 +11,11 @@ pub enum DataError {
     /// A Parquet file that cannot be read, or not any further.
     #[error("{}: this Parquet file cannot be read: {message}", path.display())]
     Parquet { path: PathBuf, message: String },
+    /// A parameter of a step that has no meaning.
+    #[error("`{name}`: {message}")]
+    Parameter { name: &'static str, message: String },
+    #[error("{}: rows are written to files that end in `.jsonl` or `.csv`", path.display())]
+    Unwritable { path: PathBuf },
     /// Columns that cannot be a Parquet file.
     #[error("{}: this Parquet file cannot be written: {message}", path.display())]
     Unwritten { path: PathBuf, message: String },
@@ -19,6 +24,10 @@ pub enum DataError {
 impl DataError {
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> DataError + '_ {
         move |source| DataError::Io { path: path.to_path_buf(), source }
+    }
+
+    pub(crate) fn parameter(name: &'static str, message: impl Into<String>) -> DataError {
+        DataError::Parameter { name, message: message.into() }
     }
 
     pub(crate) fn parquet(path: &Path) -> impl FnOnce(String) -> DataError + '_ {

@@ -12,12 +12,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::DataError;
+use crate::compression::{self, Bytes};
 
 /// The rows of one file, in order; ends after the first error.
 #[derive(Debug)]
 pub struct Reader<T> {
     path: PathBuf,
-    lines: BufReader<File>,
+    lines: BufReader<Bytes>,
     buffer: String,
     line: usize,
     failed: bool,
@@ -29,7 +30,7 @@ pub struct Reader<T> {
 /// # Errors
 /// The file cannot be opened.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Reader<T>, DataError> {
-    let lines = BufReader::new(File::open(path).map_err(DataError::io(path))?);
+    let lines = BufReader::new(compression::open(path).map_err(DataError::io(path))?);
     Ok(Reader { path: path.to_path_buf(), lines, buffer: String::new(), line: 0, failed: false, row: PhantomData })
 }
 

@@ -1,8 +1,11 @@
-//! Rows: JSON Lines and Parquet as streams with places in their errors, digests of rows by content, and the random
-//! streams that every learning stage draws from.
+//! Rows: JSON Lines, Parquet and CSV as streams with places in their errors, their curation, digests of rows by content,
+//! and the random streams that every learning stage draws from.
 //!
 //! What is absent here: stages, tensors, tokens.
 
+mod compression;
+pub mod csv;
+pub mod curation;
 mod digest;
 mod error;
 pub mod jsonl;
