@@ -11,7 +11,7 @@
 //!   √(J(1−J)/`num_perm`), 0.035 for a similarity of 0.8 and 128 permutations, so rows as similar as the threshold are
 //!   dropped half of the time.
 //! - Of each minimum its lowest byte is kept (b-bit minwise hashing, Li and König 2010), a quarter of the memory for a
-//!   deviation that is a thousandth larger.
+//!   deviation that is a four-hundredth larger.
 //!
 //! Memory for each row that stays: `num_perm` bytes for its signature, 8 for its number, and 6 to 12 for each band. That
 //! is 185 to 230 with 128 permutations and a threshold of 0.9 (8 bands), 220 to 290 with 0.8 (14 bands).
