@@ -1,6 +1,7 @@
 //! The built-in stage kinds, one folder each, and the one list of them.
 
 mod contamination;
+mod curate;
 mod defaults;
 mod device;
 mod endpoint;
@@ -48,6 +49,7 @@ pub fn kinds() -> Kinds {
         &merge_models::MergeModels,
         &eval::Eval,
         &contamination::Contamination,
+        &curate::Curate,
         &report::ReportKind,
     ])
 }

@@ -9,6 +9,7 @@ use std::collections::hash_map::Entry;
 
 use blake3::Hasher;
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Normalization, PlacedRow, Reason, Step, Verdict};
@@ -17,7 +18,7 @@ use crate::{DataError, canonical};
 const CONTEXT: &str = "gazal-data 2026-11 content of duplicates";
 
 /// What makes rows duplicates.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Duplicates {
     /// That must be equal; without any, all.

@@ -3,6 +3,7 @@
 //! `min_confidence` says how sure it must be.
 
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use whatlang::Lang;
 
@@ -10,7 +11,7 @@ use super::{PlacedRow, Reason, Step, Verdict};
 use crate::DataError;
 
 /// The languages that stay.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Languages {
     /// Whose texts, taken together, are looked at.

@@ -1,12 +1,13 @@
 //! Texts that are too short or too long, counted in characters or words. Tokens are a tokenizer's, which is not here.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{PlacedRow, Reason, Step, Verdict};
 use crate::DataError;
 
 /// How long the texts of some columns may be, taken together.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Lengths {
     pub columns: Vec<String>,
@@ -21,7 +22,7 @@ pub struct Lengths {
 }
 
 /// What lengths are counted in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
     /// Unicode scalar values.

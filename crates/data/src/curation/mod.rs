@@ -64,6 +64,16 @@ pub trait Step: Send {
     }
 }
 
+impl Step for Box<dyn Step> {
+    fn keep(&mut self, row: &PlacedRow) -> Result<Verdict, DataError> {
+        (**self).keep(row)
+    }
+
+    fn keep_all(&mut self, rows: &[PlacedRow]) -> Result<Vec<Verdict>, DataError> {
+        (**self).keep_all(rows)
+    }
+}
+
 /// What a step says of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {

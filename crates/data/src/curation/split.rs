@@ -5,6 +5,7 @@
 //! shares are those of groups, and met as well as the number of groups allows: of n groups, a share p is off by about
 //! √(p(1−p)/n).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ use super::PlacedRow;
 use crate::{DataError, Stream, row_digest};
 
 /// How a data set is divided.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Parts {
     /// In order; their shares sum to 1.
@@ -23,7 +24,7 @@ pub struct Parts {
 }
 
 /// One part, and its share of the groups.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Part {
     pub name: String,

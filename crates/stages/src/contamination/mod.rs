@@ -42,7 +42,7 @@ pub enum Action {
     Report,
 }
 
-fn ngram() -> usize {
+pub fn ngram() -> usize {
     Detector::NGRAM
 }
 
@@ -97,8 +97,7 @@ impl Kind for Contamination {
 
     fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {
         let sets = source::read(context.input("benchmarks")?, &[], 0)?;
-        let mut detector = Detector::new(params.ngram, left_out());
-        sets.iter().for_each(|(benchmark, items)| items.iter().for_each(|item| add(&mut detector, benchmark, item)));
+        let detector = detect(&sets, params.ngram);
         let (rows, hits) = training::search(&detector, context)?;
         if !hits.is_empty() {
             let message = describe(&hits);
@@ -114,6 +113,20 @@ impl Kind for Contamination {
         std::fs::write(&path, text + "\n").map_err(StageError::io(&path))?;
         copy(context.input("benchmarks")?, context.output("benchmarks")?)
     }
+}
+
+/// Looks for the questions of a folder of benchmarks.
+///
+/// # Errors
+/// Benchmarks that cannot be read.
+pub fn detector(folder: &Path, ngram: usize) -> Result<Detector, StageError> {
+    Ok(detect(&source::read(folder, &[], 0)?, ngram))
+}
+
+fn detect(sets: &[(&'static Benchmark, Vec<Item>)], ngram: usize) -> Detector {
+    let mut detector = Detector::new(ngram, left_out());
+    sets.iter().for_each(|(benchmark, items)| items.iter().for_each(|item| add(&mut detector, benchmark, item)));
+    detector
 }
 
 /// The words of all templates, and those that a question is laid out with.

@@ -3,9 +3,9 @@
 use gazal_data::Stream;
 use gazal_lm::{GenerationConfig, SamplingParams, generate};
 use gazal_stage_api::StageError;
-use gazal_tasks::{Completion, Extraction, Item, RewardFunc, extract};
+use gazal_tasks::{Completion, Extraction, ExtractionRule, Item, RewardFunc, extract};
 
-use super::{Protocol, Sample, Scorer};
+use super::{FIRST, LAST, Protocol, Sample, Scorer};
 use crate::prompt;
 
 /// Scores a batch of items. A row's random numbers belong to its item, not to its place in the batch.
@@ -45,8 +45,11 @@ pub fn score(scorer: &Scorer, items: &[Item]) -> Result<Vec<Sample>, StageError>
         let judged = params.reward_funcs.is_empty() || !rewards.is_empty();
         let reward = judged.then(|| rewards.iter().sum());
         let sample = scorer.sample(item, Protocol::GenerateCot, found.answer());
+        let rules = [(FIRST, ExtractionRule::HuatuoFirst), (LAST, ExtractionRule::HuatuoLast)];
+        let right = |rule: ExtractionRule| rule.read(&text, &item.options).answer() == Some(item.answer);
+        let right_by = rules.into_iter().map(|(name, rule)| (name.to_string(), right(rule))).collect();
         let unfinished = found == Extraction::Unfinished || !generated.finished;
-        samples.push(Sample { completion: Some(text), unfinished, formatted, reward, ..sample });
+        samples.push(Sample { completion: Some(text), unfinished, formatted, reward, right_by, ..sample });
     }
     Ok(samples)
 }

@@ -2,9 +2,10 @@
 
 use gazal_lm::{Labels, TokenBatch};
 use gazal_stage_api::StageError;
-use gazal_tasks::{Benchmark, Item, scoring};
+use gazal_tasks::scoring::{self, Normalization};
+use gazal_tasks::{Benchmark, Item};
 
-use super::{Protocol, Sample, Scorer};
+use super::{NORMALIZED, Protocol, Sample, Scorer};
 
 /// One sequence to score: a context with one continuation.
 struct Request {
@@ -28,7 +29,10 @@ pub fn score(scorer: &Scorer, benchmark: &Benchmark, items: &[Item]) -> Result<V
     for item in items {
         let resps: Vec<f64> = scores.by_ref().take(item.options.len()).collect();
         let answer = scoring::choose(&resps);
-        samples.push(Sample { resps, ..scorer.sample(item, Protocol::Loglikelihood, answer) });
+        let by_length =
+            scoring::choose_normalized(&resps, &benchmark.prompt(item).continuations, Normalization::Characters);
+        let right_by = [(NORMALIZED.to_string(), by_length == Some(item.answer))].into();
+        samples.push(Sample { resps, right_by, ..scorer.sample(item, Protocol::Loglikelihood, answer) });
     }
     Ok(samples)
 }

@@ -6,6 +6,7 @@
 
 mod generation;
 mod likelihood;
+mod lm_eval;
 pub(crate) mod source;
 
 use std::collections::BTreeMap;
@@ -87,6 +88,10 @@ pub struct Sample {
     pub target: usize,
     pub answer: Option<usize>,
     pub correct: bool,
+    /// Whether it is right in other ways of telling the answer, which stand beside and decide nothing: by
+    /// log-likelihoods divided by the options' lengths, and as HuatuoGPT-o1's harness reads a first and a last match.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub right_by: BTreeMap<String, bool>,
     /// Log-likelihoods of the options, or nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resps: Vec<f64>,
@@ -103,12 +108,23 @@ pub struct Sample {
     pub reward: Option<f64>,
 }
 
+/// Ways of telling an answer, as [`Sample::right_by`] names them.
+pub(crate) const NORMALIZED: &str = "acc_norm";
+const FIRST: &str = "first_match";
+const LAST: &str = "last_match";
+
 pub struct Eval;
+
+impl Eval {
+    /// Of how benchmarks are asked and read.
+    const VERSION: u32 = <Eval as Kind>::REVISION;
+}
 
 impl Kind for Eval {
     type Params = Params;
     const NAME: &'static str = "eval";
-    const REVISION: u32 = 3;
+    // 4: what other ways of telling the answer find, and lm-eval's file.
+    const REVISION: u32 = 4;
     const DOC: &'static str = "Scores a model on multiple-choice benchmarks by log-likelihood and by generation.";
     const TRAITS: Traits = Traits { unkeyed: &["batch_size"], ..defaults::LEARNING };
 
@@ -122,7 +138,11 @@ impl Kind for Eval {
 
     fn outputs(&self, _: &Params, _: &Declared) -> Vec<OutPort> {
         vec![
-            OutPort::value("metrics", PortType::Metrics, "`metrics.json`: {task: {metric: number}}"),
+            OutPort::value(
+                "metrics",
+                PortType::Metrics,
+                "`metrics.json`: {task: {metric: number}}; `results.json`, as lm-eval writes it",
+            ),
             OutPort::value("samples", PortType::Samples, "one row an item and protocol"),
         ]
     }
@@ -187,9 +207,14 @@ impl Kind for Eval {
 
         let path = context.output("samples")?.join("samples.jsonl");
         jsonl::write_all(&path, &samples).map_err(StageError::failed)?;
-        let path = context.output("metrics")?.join("metrics.json");
-        let text = serde_json::to_string_pretty(&metrics(&samples)).map_err(StageError::failed)?;
-        std::fs::write(&path, text + "\n").map_err(StageError::io(&path))
+        let folder = context.output("metrics")?;
+        let metrics = serde_json::to_string_pretty(&metrics(&samples)).map_err(StageError::failed)?;
+        let results = format!("{:#}", lm_eval::results(&params, &samples));
+        for (name, text) in [("metrics.json", metrics), ("results.json", results)] {
+            let path = folder.join(name);
+            std::fs::write(&path, text + "\n").map_err(StageError::io(&path))?;
+        }
+        Ok(())
     }
 }
 
@@ -221,6 +246,7 @@ impl Scorer<'_> {
             target: item.answer,
             answer,
             correct: answer == Some(item.answer),
+            right_by: BTreeMap::new(),
             resps: Vec::new(),
             completion: None,
             unfinished: false,
@@ -241,6 +267,9 @@ fn metrics(samples: &[Sample]) -> BTreeMap<String, BTreeMap<String, f64>> {
             *count += 1.0;
         };
         let share = |yes: bool| f64::from(u8::from(yes));
+        for (name, metric) in [(NORMALIZED, "acc_norm"), (FIRST, "acc_first_match"), (LAST, "acc_last_match")] {
+            sample.right_by.get(name).into_iter().for_each(|&right| add(metric, share(right)));
+        }
         match sample.protocol {
             Protocol::Loglikelihood => add("acc", share(sample.correct)),
             Protocol::GenerateCot => {
@@ -253,7 +282,50 @@ fn metrics(samples: &[Sample]) -> BTreeMap<String, BTreeMap<String, f64>> {
         }
     }
     let means = |metrics: BTreeMap<&str, (f64, f64)>| {
-        metrics.into_iter().map(|(metric, (sum, count))| (metric.to_string(), sum / count)).collect()
+        let means = metrics.into_iter().map(|(metric, (sum, count))| (metric.to_string(), sum / count));
+        let mut means: BTreeMap<String, f64> = means.collect();
+        // What HuatuoGPT-o1's harness reports: it chooses between the two by the result.
+        if let (Some(first), Some(last)) = (means.get("acc_first_match"), means.get("acc_last_match")) {
+            means.insert("acc_first_last_maximum".into(), first.max(*last));
+        }
+        means
     };
     sums.into_iter().map(|(task, metrics)| (task, means(metrics))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn sample(protocol: Protocol, correct: bool) -> Sample {
+        Sample {
+            id: "1".into(),
+            benchmark: "medqa".into(),
+            cluster: "1".into(),
+            protocol,
+            label: "m".into(),
+            group: String::new(),
+            target: 0,
+            answer: Some(usize::from(!correct)),
+            correct,
+            right_by: BTreeMap::new(),
+            resps: Vec::new(),
+            completion: None,
+            unfinished: false,
+            formatted: false,
+            reward: None,
+        }
+    }
+
+    #[test]
+    fn other_ways_of_telling_the_answer_stand_beside() {
+        let of = |first: bool, last: bool| Sample {
+            right_by: [(FIRST.to_string(), first), (LAST.to_string(), last)].into(),
+            ..sample(Protocol::GenerateCot, true)
+        };
+        let metrics = metrics(&[of(true, false), of(true, true), of(false, true), of(true, false)]);
+        let metric = |name: &str| metrics["medqa"][name];
+        assert_eq!((metric("acc_generate_cot"), metric("acc_first_match")), (1.0, 0.75));
+        assert_eq!((metric("acc_last_match"), metric("acc_first_last_maximum")), (0.5, 0.75));
+    }
 }

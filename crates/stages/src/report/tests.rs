@@ -27,6 +27,7 @@ fn sample(protocol: Protocol, model: &str, group: &str, (set, options): (&str, u
         target,
         answer: if correct { Some(target) } else { (n != 1).then_some(2) },
         correct,
+        right_by: BTreeMap::new(),
         resps: if generated { Vec::new() } else { vec![-1.0; options] },
         completion: generated.then(|| "<think>".into()),
         unfinished: n == 1,

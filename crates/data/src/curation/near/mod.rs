@@ -20,6 +20,7 @@ mod index;
 mod signature;
 
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{PlacedRow, Reason, Step, Verdict};
@@ -28,7 +29,7 @@ use index::{Index, bands};
 use signature::{Hasher, Signature};
 
 /// What makes rows near-duplicates.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Near {
     /// Whose texts, taken together, are compared.
@@ -51,7 +52,7 @@ pub struct Near {
 }
 
 /// What shingles consist of. Letters and digits count, in lower case, and nothing else does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     #[default]
