@@ -4,8 +4,8 @@
 //! some nearly so, passes them through a filter, a length, exact and near-duplicates, and prints what each step did, the
 //! rows a second and the most that the process had resident (`VmHWM`). The rows are removed again.
 //!
-//! `curate near FILE THRESHOLD WEIGHT` looks for near-duplicates in the column `text` of a file and prints a line for each
-//! that is dropped, its number and that of the row that it is like, and then the seconds that it took.
+//! `curate near FILE THRESHOLD WEIGHT` looks for near-duplicates in the column `text` of a file and prints a line for
+//! each that is dropped, its number and that of the row that it is like, and then the seconds that it took.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;

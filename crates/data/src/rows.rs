@@ -85,7 +85,7 @@ pub fn split_in(folder: &Path, split: &str) -> Vec<PathBuf> {
 }
 
 impl<T: DeserializeOwned> Reader<T> {
-    /// The line (of JSON Lines and CSV, where it begins) or the number (in Parquet) of the row that came last, counted from 1.
+    /// The line (of JSON Lines and CSV) or the number (in Parquet) of the row that came last, counted from 1.
     pub fn line(&self) -> usize {
         match self {
             Reader::Lines(lines) => lines.line(),

@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 use super::{PlacedRow, Sources};
 use crate::{DataError, Stream};
 
+/// Up to which shares are exact.
+const MOST_ROWS: u64 = 1 << 53;
+
 /// What is mixed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -81,8 +84,8 @@ impl Mix {
             return Err(DataError::parameter("weights", format!("data set {} has no rows", empty + 1)));
         }
         let total = total(mixture, rows);
-        if total == 0 {
-            return Err(DataError::parameter("amount", "is no row at all"));
+        if !(1..=MOST_ROWS).contains(&total) {
+            return Err(DataError::parameter("amount", format!("comes to {total} rows, not to between 1 and 2^53")));
         }
         let source = |(index, (wanted, rows)): (usize, (u64, &u64))| {
             let stream = Stream::new(seed, &format!("mix: rows of data set {index}"));

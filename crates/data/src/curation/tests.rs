@@ -231,7 +231,9 @@ fn a_mixture_in_epochs_ends_with_the_data_set_that_is_through_first() {
     assert!(refused(&[1.0], &[1, 2], Amount::Rows(1)).contains("1 weights for 2 data sets"));
     assert!(refused(&[1.0, 0.0], &[1, 2], Amount::Rows(1)).contains("above 0"));
     assert!(refused(&[1.0, 1.0], &[1, 0], Amount::Rows(1)).contains("data set 2 has no rows"));
-    assert!(refused(&[1.0], &[1], Amount::Epochs(0.5)).contains("no row at all"));
+    assert!(refused(&[1.0], &[1], Amount::Epochs(0.5)).contains("comes to 0 rows"));
+    assert!(refused(&[1.0, 2.0], &[1, 1], Amount::Rows(u64::MAX)).contains("between 1 and 2^53"));
+    assert!(refused(&[1.0], &[1], Amount::Epochs(f64::NAN)).contains("between 1 and 2^53"));
 }
 
 /// A folder with files of rows `{"id": …}`.
