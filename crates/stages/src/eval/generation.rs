@@ -8,7 +8,7 @@ use gazal_tasks::{Completion, Extraction, ExtractionRule, Item, RewardFunc, extr
 use super::{FIRST, LAST, Protocol, Sample, Scorer};
 use crate::prompt;
 
-/// Scores a batch of items. A row's random numbers belong to its item, not to its place in the batch.
+/// Scores a batch of items. A row's random numbers belong to its item and answer, not to its place in the batch.
 pub fn score(scorer: &Scorer, items: &[Item]) -> Result<Vec<Sample>, StageError> {
     let params = scorer.params;
     let limit = scorer.decoder.config.max_position_embeddings.saturating_sub(params.max_new_tokens).max(1);
@@ -28,13 +28,16 @@ pub fn score(scorer: &Scorer, items: &[Item]) -> Result<Vec<Sample>, StageError>
         max_new_tokens: params.max_new_tokens,
         eos: scorer.tokenizer.eos_ids.clone(),
         pad: scorer.tokenizer.pad,
-        num_generations: 1,
+        num_generations: params.num_generations,
     };
     let streams: Vec<Stream> =
         items.iter().map(|item| Stream::new(scorer.seed, &format!("answer {} {}", item.benchmark, item.id))).collect();
-    let generated = generate(scorer.decoder, &prompts, &config, &|row, step| streams[row].uniform(step as u64, 0));
-    let mut samples = Vec::with_capacity(items.len());
-    for (item, generated) in items.iter().zip(generated) {
+    let each = params.num_generations;
+    let uniform = |row: usize, step: usize| streams[row / each].uniform(step as u64, (row % each) as u64);
+    let generated = generate(scorer.decoder, &prompts, &config, &uniform);
+    let mut samples = Vec::with_capacity(generated.len());
+    for (row, generated) in generated.into_iter().enumerate() {
+        let item = &items[row / each];
         let text = scorer.tokenizer.decode(&generated.ids).map_err(StageError::failed)?;
         let found = extract(&text, &item.options);
         let completion =
@@ -49,7 +52,8 @@ pub fn score(scorer: &Scorer, items: &[Item]) -> Result<Vec<Sample>, StageError>
         let right = |rule: ExtractionRule| rule.read(&text, &item.options).answer() == Some(item.answer);
         let right_by = rules.into_iter().map(|(name, rule)| (name.to_string(), right(rule))).collect();
         let unfinished = found == Extraction::Unfinished || !generated.finished;
-        samples.push(Sample { completion: Some(text), unfinished, formatted, reward, right_by, ..sample });
+        let generation = row % each;
+        samples.push(Sample { generation, completion: Some(text), unfinished, formatted, reward, right_by, ..sample });
     }
     Ok(samples)
 }

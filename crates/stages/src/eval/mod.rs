@@ -16,6 +16,7 @@ use gazal_lm::{Decoder, Tokenizer, load_adapter};
 use gazal_stage_api::{
     Context, Declared, Forecast, Foresight, InPort, JsonSchema, Kind, OutPort, PortType, Problem, StageError, Traits,
 };
+use gazal_tasks::attempts::{self, AtK, Attempts};
 use gazal_tasks::{BENCHMARKS, Benchmark, Item, Reward};
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,9 @@ pub struct Params {
     pub batch_size: usize,
     #[serde(default = "new_tokens")]
     pub max_new_tokens: usize,
+    /// Generated answers to each question. Of several, metrics are means, beside them `pass@k` and `maj@k`.
+    #[serde(default = "defaults::single")]
+    pub num_generations: usize,
     /// 0 takes the most likely token.
     #[serde(default)]
     pub temperature: f64,
@@ -86,6 +90,9 @@ pub struct Sample {
     pub label: String,
     pub group: String,
     pub target: usize,
+    /// Which of several generated answers, counted from 0.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub generation: usize,
     pub answer: Option<usize>,
     pub correct: bool,
     /// Whether it is right in other ways of telling the answer, which stand beside and decide nothing: by
@@ -106,6 +113,10 @@ pub struct Sample {
     /// The sum of `reward_funcs` over the text, or nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reward: Option<f64>,
+}
+
+fn is_first(generation: &usize) -> bool {
+    *generation == 0
 }
 
 /// Ways of telling an answer, as [`Sample::right_by`] names them.
@@ -159,11 +170,16 @@ impl Kind for Eval {
         for (field, wrong) in [
             ("batch_size", params.batch_size == 0),
             ("max_new_tokens", params.max_new_tokens == 0),
+            ("num_generations", params.num_generations == 0),
             ("protocols", params.protocols.is_empty()),
         ] {
             if wrong {
                 problems.push(Problem::new(field, "must not be empty or 0"));
             }
+        }
+        if params.num_generations > 1 && params.temperature == 0.0 {
+            let problem = Problem::new("num_generations", "several answers at `temperature = 0` are all the same");
+            problems.push(problem.with_help("raise `temperature`, or take one"));
         }
         if params.temperature < 0.0 {
             problems.push(Problem::new("temperature", "must not be negative"));
@@ -244,6 +260,7 @@ impl Scorer<'_> {
             label: self.params.label.clone(),
             group: self.params.group.clone(),
             target: item.answer,
+            generation: 0,
             answer,
             correct: answer == Some(item.answer),
             right_by: BTreeMap::new(),
@@ -290,7 +307,34 @@ fn metrics(samples: &[Sample]) -> BTreeMap<String, BTreeMap<String, f64>> {
         }
         means
     };
-    sums.into_iter().map(|(task, metrics)| (task, means(metrics))).collect()
+    let mut metrics: BTreeMap<_, _> = sums.into_iter().map(|(task, metrics)| (task, means(metrics))).collect();
+    for (task, questions) in attempts(samples) {
+        let k = questions.iter().map(|question| question.answers.len()).min().unwrap_or_default();
+        for (name, at_k) in [("pass", AtK::Pass), ("maj", AtK::Majority)] {
+            let scores = attempts::scores(&questions, at_k, k).filter(|_| k > 1).unwrap_or_default();
+            let mean = scores.iter().map(|score| score.value).sum::<f64>() / scores.len() as f64;
+            if !scores.is_empty() {
+                metrics.entry(task.clone()).or_default().insert(format!("{name}@{k}"), mean);
+            }
+        }
+    }
+    metrics
+}
+
+/// The generated answers to each question, by benchmark.
+fn attempts(samples: &[Sample]) -> BTreeMap<String, Vec<Attempts>> {
+    let mut questions: BTreeMap<String, BTreeMap<&str, Attempts>> = BTreeMap::new();
+    for sample in samples.iter().filter(|sample| sample.protocol == Protocol::GenerateCot) {
+        let question = || Attempts {
+            id: sample.id.clone(),
+            cluster: sample.cluster.clone(),
+            right: sample.target,
+            answers: Vec::new(),
+        };
+        let of_benchmark = questions.entry(sample.benchmark.clone()).or_default();
+        of_benchmark.entry(&sample.id).or_insert_with(question).answers.push(sample.answer);
+    }
+    questions.into_iter().map(|(task, questions)| (task, questions.into_values().collect())).collect()
 }
 
 #[cfg(test)]
@@ -306,6 +350,7 @@ mod tests {
             label: "m".into(),
             group: String::new(),
             target: 0,
+            generation: 0,
             answer: Some(usize::from(!correct)),
             correct,
             right_by: BTreeMap::new(),
@@ -318,12 +363,20 @@ mod tests {
     }
 
     #[test]
+    fn several_answers_vote() {
+        let of = |generation: usize, correct: bool| Sample { generation, ..sample(Protocol::GenerateCot, correct) };
+        let metrics = metrics(&[of(0, true), of(1, false), of(2, true)]);
+        assert_eq!((metrics["medqa"]["pass@3"], metrics["medqa"]["maj@3"]), (1.0, 1.0));
+        assert!((metrics["medqa"]["acc_generate_cot"] - 2.0 / 3.0).abs() < 1e-12);
+    }
+
+    #[test]
     fn other_ways_of_telling_the_answer_stand_beside() {
         let of = |first: bool, last: bool| Sample {
             right_by: [(FIRST.to_string(), first), (LAST.to_string(), last)].into(),
             ..sample(Protocol::GenerateCot, true)
         };
-        let metrics = metrics(&[of(true, false), of(true, true), of(false, true), of(true, false)]);
+        let metrics = metrics(&[of(true, false), of(true, true), of(false, false), of(true, true)]);
         let metric = |name: &str| metrics["medqa"][name];
         assert_eq!((metric("acc_generate_cot"), metric("acc_first_match")), (1.0, 0.75));
         assert_eq!((metric("acc_last_match"), metric("acc_first_last_maximum")), (0.5, 0.75));

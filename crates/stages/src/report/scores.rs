@@ -18,11 +18,23 @@ pub struct Scores<'a> {
 impl<'a> Scores<'a> {
     pub fn new(samples: &'a [Sample], protocol: Protocol, metric: Metric, bootstrap: Bootstrap) -> Scores<'a> {
         let mut cells = BTreeMap::<_, BTreeMap<_, BTreeMap<_, Vec<Score>>>>::new();
+        // Several answers to a question are one score, their mean: what follows the first is taken into it.
+        let mut answers: BTreeMap<(&str, &str, &str, &str), (usize, f64)> = BTreeMap::new();
         for sample in samples.iter().filter(|sample| sample.protocol == protocol) {
-            if let Some(value) = metric.value(sample) {
-                let groups = cells.entry(sample.label.as_str()).or_default();
-                let benchmarks = groups.entry(sample.group.as_str()).or_default();
-                benchmarks.entry(sample.benchmark.as_str()).or_default().push(score(sample, value));
+            let Some(value) = metric.value(sample) else { continue };
+            let groups = cells.entry(sample.label.as_str()).or_default();
+            let benchmarks = groups.entry(sample.group.as_str()).or_default();
+            let scores = benchmarks.entry(sample.benchmark.as_str()).or_default();
+            let place = (sample.label.as_str(), sample.group.as_str(), sample.benchmark.as_str(), sample.id.as_str());
+            match answers.get_mut(&place).filter(|_| sample.generation > 0) {
+                Some((at, count)) => {
+                    *count += 1.0;
+                    scores[*at].value += (value - scores[*at].value) / *count;
+                }
+                None => {
+                    answers.insert(place, (scores.len(), 1.0));
+                    scores.push(score(sample, value));
+                }
             }
         }
         Scores { cells, bootstrap }

@@ -25,6 +25,7 @@ fn sample(protocol: Protocol, model: &str, group: &str, (set, options): (&str, u
         label: model.into(),
         group: group.into(),
         target,
+        generation: 0,
         answer: if correct { Some(target) } else { (n != 1).then_some(2) },
         correct,
         right_by: BTreeMap::new(),
@@ -238,6 +239,17 @@ fn one_model_of_every_seed_and_one_model_alone() {
     assert_eq!(table["differences"][0]["cells"][2]["items"], 96);
     let alone = numbers(&run(&json!({"resamples": 100}), &[samples("base", "")]).unwrap());
     assert_eq!((&alone["tables"][0]["differences"], &alone["groups"]), (&json!([]), &json!([])));
+}
+
+#[test]
+fn several_answers_to_a_question_are_one_score() {
+    let mut several = samples("base", "");
+    let again = several.clone().into_iter().map(|sample| Sample { generation: 1, correct: true, ..sample });
+    several.extend(again.filter(|sample| sample.protocol == Protocol::GenerateCot).collect::<Vec<_>>());
+    let tables = numbers(&run(&json!({"resamples": 100}), &[several]).unwrap())["tables"].clone();
+    let generated = tables.as_array().unwrap().iter().find(|table| table["protocol"] == "generate_cot").unwrap();
+    let cell = &generated["models"][0]["cells"][0];
+    assert_eq!((&cell["mean"], &cell["items"]), (&json!((0.25 + 1.0) / 2.0), &json!(QUESTIONS)));
 }
 
 #[test]
