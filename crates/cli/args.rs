@@ -296,4 +296,7 @@ pub(crate) enum Format {
 pub(crate) struct GetArgs {
     #[command(flatten)]
     pub which: Which,
+    /// Puts the model card that the pipeline's report has made beside it, as `README.md`.
+    #[arg(long)]
+    pub with_card: bool,
 }

@@ -27,12 +27,35 @@ pub(crate) fn get(app: &App, args: &Args, verb: &GetArgs, out: &mut Out) -> Resu
         occupied @ gazal_store::StoreError::Occupied { .. } => Failure::wrong(occupied.to_string(), ""),
         error => error.into(),
     })?;
+    if verb.with_card {
+        with_card(app, args, verb, Path::new(&folder))?;
+    }
     if out.json {
         out.json_line(&serde_json::json!({"output": name, "key": key, "folder": folder}));
     } else {
         out.line(format!("{output} -> {folder}"));
     }
     Ok(Exit::Done)
+}
+
+/// The name of the output that is a model's card.
+const CARD: &str = "card";
+
+/// Puts the model card of the pipeline's report beside what was fetched.
+fn with_card(app: &App, args: &Args, verb: &GetArgs, folder: &Path) -> Result<(), Failure> {
+    let (Some(file), None) = (verb.which.words.first(), &verb.which.run) else { return Err(usage()) };
+    let workspace = Workspace::from_words(app, &which(verb, file))?;
+    let mut stages = workspace.pipeline.stages.iter();
+    let stage = stages.find(|stage| stage.outputs.iter().any(|output| output.name == CARD));
+    let stage = stage.map(|stage| stage.name.clone());
+    let help = "`report` makes one: add a stage of that kind";
+    let stage = stage.ok_or_else(|| Failure::wrong("no stage of this pipeline makes a card", help))?;
+    let asked = format!("{stage}.{CARD}");
+    let Found { store, key, .. } = from_file(app, args, verb, (file, &asked))?;
+    let receipt = store.receipt(&key)?.ok_or_else(|| missing(&asked))?;
+    let card = store.read_file(&receipt.outputs[CARD].artifact, "README.md")?.ok_or_else(|| missing(&asked))?;
+    let path = folder.join("README.md");
+    std::fs::write(&path, card).map_err(|error| Failure::wrong(format!("{}: {error}", path.display()), ""))
 }
 
 fn usage() -> Failure {
@@ -55,14 +78,7 @@ struct Found {
 
 /// From the pipeline as it is now.
 fn from_file(app: &App, args: &Args, verb: &GetArgs, (file, output): (&str, &str)) -> Result<Found, Failure> {
-    let which = crate::args::Which {
-        words: vec![file.to_string()],
-        run: None,
-        profile: verb.which.profile.clone(),
-        set: verb.which.set.clone(),
-        backend: verb.which.backend.clone(),
-    };
-    let mut workspace = Workspace::from_words(app, &which)?;
+    let mut workspace = Workspace::from_words(app, &which(verb, file))?;
     let names: Vec<String> = workspace.pipeline.stages.iter().map(|stage| stage.name.clone()).collect();
     let (stage, name) = split(output, &names);
     let found = workspace.find(&[stage.to_string()])?;
@@ -77,6 +93,17 @@ fn from_file(app: &App, args: &Args, verb: &GetArgs, (file, output): (&str, &str
     let planned = plan.stages.into_iter().find(|planned| planned.name == names[index]);
     let key = planned.filter(|planned| planned.state == PlanState::Hit).and_then(|planned| planned.key);
     Ok(Found { store, key: key.ok_or_else(|| missing(output))?, name: name.map(str::to_string) })
+}
+
+/// A pipeline file with all that the verb says of it.
+fn which(verb: &GetArgs, file: &str) -> crate::args::Which {
+    crate::args::Which {
+        words: vec![file.to_string()],
+        run: None,
+        profile: verb.which.profile.clone(),
+        set: verb.which.set.clone(),
+        backend: verb.which.backend.clone(),
+    }
 }
 
 fn from_run(args: &Args, id: &str, output: &str) -> Result<Found, Failure> {

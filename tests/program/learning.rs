@@ -86,6 +86,9 @@ fn a_changed_parameter(space: &TestSpace) {
 }
 
 fn the_report(space: &TestSpace) {
+    space.expect(0, &format!("get --with-card pipeline.toml merge.model card {SMOKE}"));
+    let card = space.read("card/README.md");
+    assert!(card.contains("must not be used to diagnose") && space.path("card/config.json").exists(), "{card}");
     space.expect(0, &format!("get pipeline.toml report.report out {SMOKE}"));
     let page = space.read("out/report.html");
     assert!(page.contains("<svg") && page.contains("clinical"), "curves and the disclaimer are on the page");

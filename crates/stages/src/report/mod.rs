@@ -5,6 +5,7 @@
 //! equal bytes.
 
 mod baseline;
+mod card;
 mod curves;
 mod html;
 mod metric;
@@ -131,6 +132,7 @@ impl Kind for ReportKind {
         vec![
             OutPort::value("report", PortType::Report, "`report.html`, `report.json`, `report.txt` and the pictures"),
             OutPort::value("metrics", PortType::Metrics, "`metrics.json`: {task: {metric: number}}"),
+            OutPort::value("card", PortType::Files, "`README.md`: a model card, for `get --with-card`"),
         ]
     }
 
@@ -158,6 +160,7 @@ impl Kind for ReportKind {
         ];
         files.extend(report.curves.iter().map(|curve| (curve.file.clone(), svg::file(&svg::lines(curve)))));
         let mut files: Vec<_> = files.into_iter().map(|(name, text)| (folder.join(name), text)).collect();
+        files.push((context.output("card")?.join("README.md"), card::render(&report)));
         files.push((context.output("metrics")?.join("metrics.json"), json(&table::metrics(&report.tables))?));
         files.iter().try_for_each(|(path, text)| std::fs::write(path, text).map_err(StageError::io(path)))
     }

@@ -55,7 +55,7 @@ fn run(params: &Value, samples: &[Vec<Sample>]) -> Result<BTreeMap<String, Strin
         gazal_data::jsonl::write_all(&path.join("samples.jsonl"), rows).unwrap();
     }
     let histories = vec![supervised(&folder("sft")), policy(&folder("grpo"))];
-    let outputs = ["report", "metrics"].map(|name| (name.to_string(), folder(name)));
+    let outputs = ["report", "metrics", "card"].map(|name| (name.to_string(), folder(name)));
     let folders = Folders {
         inputs: [("samples".to_string(), inputs), ("histories".to_string(), histories)].into(),
         outputs: outputs.clone().into(),
@@ -165,6 +165,18 @@ fn equal_inputs_give_equal_bytes_and_a_page_that_needs_nothing() {
     assert!(page.contains(words::DISCLAIMER.split(':').next().unwrap()) && page.contains("not comparable"));
     assert!(page.contains("above zero") && page.contains("held-out") && page.contains("prefers-color-scheme: dark"));
     assert!(files["1-sft-loss.svg"].starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart\""));
+}
+
+#[test]
+fn the_card_says_what_the_model_is_not_for() {
+    let card = &report(&json!({"history_names": ["SFT"]}))["README.md"];
+    assert!(card.starts_with("---\nlibrary_name: transformers\n") && card.contains("# <A & B>\n"));
+    assert!(card.contains("no clinical use") && card.contains("must not be used to diagnose"), "{card}");
+    assert!(
+        card.contains("| base | 25.0 [") && card.contains("above zero |") && card.contains("SFT, training 2"),
+        "{card}"
+    );
+    assert!(!report(&json!({"disclaimer": false}))["README.md"].contains("diagnose"));
 }
 
 #[test]
