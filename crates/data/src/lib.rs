@@ -15,7 +15,7 @@ pub mod rows;
 
 pub use digest::{canonical, row_digest, rows_digest};
 pub use error::DataError;
-pub use rng::{Draws, Stream};
+pub use rng::{Draws, Quick, Stream};
 
 /// A row of a data set without a type of its own; keys keep the order in which they were written.
 pub type Row = serde_json::Map<String, serde_json::Value>;

@@ -36,6 +36,11 @@ impl Stream {
         ((u128::from(self.bits(step, row)) * n as u128) >> 64) as usize
     }
 
+    /// As many numbers as are wanted at an address, where a hash for each would take too long.
+    pub fn quick(&self, step: u64, row: u64) -> Quick {
+        Quick(self.bits(step, row))
+    }
+
     /// A permutation of `0..n` that belongs to `step` (Fisher–Yates).
     pub fn permutation(&self, step: u64, n: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..n).collect();
@@ -75,6 +80,27 @@ impl Draws<'_> {
             items.swap(last, self.below(last + 1));
         }
     }
+}
+
+/// Numbers by their index, from SplitMix64 (Steele, Lea and Flood 2014).
+#[derive(Clone, Copy, Debug)]
+pub struct Quick(u64);
+
+impl Quick {
+    /// A number in `[0, 1)`.
+    pub fn uniform(self, index: u64) -> f64 {
+        (mix(self.0.wrapping_add(index.wrapping_mul(GOLDEN))) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The output function of SplitMix64.
+pub(crate) fn mix(state: u64) -> u64 {
+    let mut bits = state.wrapping_add(GOLDEN);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
 }
 
 #[cfg(test)]

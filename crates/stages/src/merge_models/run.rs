@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use gazal_data::Stream;
+use gazal_data::{Quick, Stream};
 use gazal_lm::weights::{MAX_SHARD_SIZE, ModelWriter, Planned, Weights};
 use gazal_merge::{Inputs, Member, ModelTensors, Plan, PlannedTensor, Recipe, Source, Vocabulary, merge, plan};
 use gazal_stage_api::{Context, StageError};
@@ -117,8 +117,8 @@ fn merged(
     let mut merged = vec![0.0; tensor.shape.iter().product()];
     let inputs = Inputs { base: base.as_deref(), sources: sources.iter().map(Vec::as_slice).collect() };
     let stream = Stream::new(seed, &format!("merge {}", tensor.name));
-    let keys: Vec<u64> = (0..sources.len() as u64).map(|source| stream.bits(0, source)).collect();
-    let uniform = |source: usize, index: u64| uniform(keys[source], index);
+    let numbers: Vec<Quick> = (0..sources.len() as u64).map(|source| stream.quick(0, source)).collect();
+    let uniform = |source: usize, index: u64| numbers[source].uniform(index);
     merge(tensor, &inputs, &uniform, &mut merged).map_err(StageError::failed)?;
     Ok(merged)
 }
@@ -138,14 +138,6 @@ fn in_order(
     let of = |source: &Source| vocabulary.rows(&source.model, &tables, width).map_err(StageError::failed);
     let base = tensor.base.as_ref().map(of).transpose()?;
     Ok((base, tensor.sources.iter().map(of).collect::<Result<_, _>>()?))
-}
-
-/// A number in `[0, 1)`: SplitMix64 (Steele, Lea and Flood 2014) at an index, as there are too many of them for a hash.
-fn uniform(key: u64, index: u64) -> f64 {
-    let mut bits = key.wrapping_add(index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((bits ^ (bits >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 /// How far the result is from the base, over all tensors that have the same name and size.

@@ -2,7 +2,8 @@
 
 use hashbrown::HashTable;
 
-use super::signature::{mix, similarity};
+use super::signature::similarity;
+use crate::rng::mix;
 
 /// How a signature is cut; bytes that are left over are in no band.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

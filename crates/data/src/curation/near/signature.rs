@@ -8,6 +8,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::Unit;
 use crate::Stream;
+use crate::rng::mix;
 
 /// The lowest byte of each minimum. Minima are small numbers, but their low bits are random.
 pub type Signature = Vec<u8>;
@@ -72,14 +73,6 @@ fn units(text: &str, unit: Unit) -> Vec<u64> {
 /// Those of FNV-1a, here over characters.
 const SEED: u64 = 0xCBF2_9CE4_8422_2325;
 const PRIME: u64 = 0x0000_0100_0000_01B3;
-
-/// The output function of SplitMix64 (Steele, Lea and Flood 2014).
-pub fn mix(state: u64) -> u64 {
-    let z = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
 
 /// Does it with the widest vectors that this processor has; the numbers are the same with all.
 fn with_widest<W: WithSimd>(work: W) -> W::Output {
