@@ -125,9 +125,15 @@ fn others(value: &Value, schema: &Value) -> Vec<Value> {
         Value::Array(items) => {
             let fewer = items.split_last().map(|(_, fewer)| json!(fewer));
             let named = ["accuracy", "q_proj", "medqa", "another", "a/c"].map(|name| json!([name]));
-            fewer.into_iter().chain(named).chain([json!([0.25]), json!(["base", "another"])]).collect()
+            fewer
+                .into_iter()
+                .chain(named)
+                .chain([json!([0.25]), json!(["base", "another"]), json!(["b", "a"])])
+                .collect()
         }
-        Value::Object(_) => vec![json!({"steps": 3}), json!({"kl": {"action": "stop"}}), json!({"timeout": 3.0})],
+        Value::Object(_) => {
+            vec![json!({"steps": 3}), json!({"kl": {"action": "stop"}}), json!({"timeout": 3.0}), soup(0.25)]
+        }
     };
     named.into_iter().chain(constants).chain(guesses).filter(|other| other != value).collect()
 }
@@ -142,14 +148,27 @@ fn resolved<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
 /// The smallest table of parameters that a kind takes.
 fn required(kind: &dyn DynKind) -> Map<String, Value> {
     let examples = json!({"vocab_size": 512, "hidden_size": 96, "intermediate_size": 256, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "head_dim": 32, "command": ["true"], "path": "x", "gguf_file": "x", "model_name_or_path": "a/b", "title": "t", "models": ["a"], "label": "l", "dataset_name": ["a/b"]});
+        "num_key_value_heads": 2, "head_dim": 32, "command": ["true"], "path": "x", "gguf_file": "x", "model_name_or_path": "a/b", "title": "t", "models": ["a"], "label": "l", "dataset_name": ["a/b"],
+        "config": soup(0.5)});
     let schema = kind.schema();
     let names = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
-    names
+    let mut table: Map<String, Value> = names
         .iter()
         .filter_map(Value::as_str)
         .map(|name| (name.to_string(), examples.get(name).cloned().unwrap_or_else(|| json!(16))))
-        .collect()
+        .collect();
+    // What only `check` asks for.
+    let asked = kind
+        .check(&table)
+        .into_iter()
+        .filter_map(|problem| Some((problem.field.clone(), examples.get(&problem.field)?.clone())));
+    table.extend(asked);
+    table
+}
+
+/// A configuration of a merge.
+fn soup(weight: f64) -> Value {
+    json!({"merge_method": "linear", "models": [{"model": "a"}, {"model": "b"}], "parameters": {"weight": weight}})
 }
 
 #[test]

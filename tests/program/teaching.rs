@@ -77,9 +77,12 @@ fn answers_are_checked_and_rows_that_stay_are_not_asked_again() {
          endpoint = {{ base_url = \"{}\", api_key_env = \"TEACHER_KEY\", price = {{ input = 1e6, output = 1e6 }} }}",
         server.url
     );
-    let space = asking(12, &params);
+    let space = asking(12, &format!("limit = 2\n{params}"));
     run(&space, 0);
-    assert_eq!(server.calls(), 13);
+    assert_eq!((server.calls(), rows(&space, "dataset").len()), (3, 2), "the first two, one of which was busy");
+    teach(&space, &params);
+    run(&space, 0);
+    assert_eq!(server.calls(), 13, "those two are not asked again");
     let examples = rows(&space, "dataset");
     assert_eq!(examples.len(), 4);
     let first = &examples[0];

@@ -119,7 +119,7 @@ fn benchmark_questions_go() {
         space.run(json!({ "steps": [{ "step": "decontaminate", "columns": ["completion"] }] })).unwrap();
     assert_eq!(parts["train"].len(), 1);
     let example = &report["steps"][0]["dropped"]["contaminated"]["examples"][0];
-    assert!(example["detail"].as_str().unwrap().starts_with("medqa/"), "{example}");
+    assert!(example["detail"].as_str().unwrap().starts_with("medqa-0001: "), "{example}");
     let told = space.run(json!({ "steps": [{ "step": "decontaminate" }], "max_dropped_ratio": 0.1 })).unwrap_err();
     assert!(told.contains("1 of 2 rows are dropped, most of them at step 1 decontaminate"), "{told}");
 }

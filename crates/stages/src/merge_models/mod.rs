@@ -68,7 +68,7 @@ impl Kind for MergeModels {
             (None, Some(_)) => Vec::new(),
             _ => {
                 let problem = Problem::new("config", "give either `config` or `config_file`");
-                vec![problem.with_help("e.g. config = { merge_method = \"linear\", models = [{ model = \"a\" }, …] }")]
+                vec![problem.with_help("e.g. config = { merge_method = \"linear\", models = [{ model = \"a\" }, …], parameters = { weight = 0.5 } }")]
             }
         }
     }

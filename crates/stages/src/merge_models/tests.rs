@@ -90,7 +90,7 @@ fn i21_equal_models_are_their_merge() {
     let (a, b) = (same(), same());
     let models = json!([{ "model": "a" }, { "model": "b" }]);
     for config in [
-        json!({ "merge_method": "linear", "models": models }),
+        json!({ "merge_method": "linear", "models": models, "parameters": { "weight": 0.5 } }),
         json!({ "merge_method": "slerp", "base_model": "a", "models": models, "parameters": { "t": 0.3 } }),
         json!({ "merge_method": "task_arithmetic", "base_model": "a", "models": [{ "model": "b" }], "parameters": { "weight": 0.5 } }),
         json!({ "merge_method": "ties", "base_model": "a", "models": [{ "model": "b" }], "parameters": { "density": 0.5 } }),
@@ -179,7 +179,8 @@ fn tokenizers_are_united() {
     all.push(added);
     fs::write(&path, tokenizer.to_string()).unwrap();
     assert!((free as usize) < rows, "the fixture keeps rows for no token");
-    let config = json!({ "merge_method": "linear", "models": [{ "model": "a" }, { "model": "b" }], "tokenizer_source": "union" });
+    let config = json!({ "merge_method": "linear", "models": [{ "model": "a" }, { "model": "b" }],
+        "parameters": { "weight": 0.5 }, "tokenizer_source": "union" });
     let merged = merge(&[a.path(), b.path()], json!({ "config": config })).unwrap();
     let tokenizer = Tokenizer::load(&merged.model()).unwrap();
     assert_eq!(tokenizer.encode("<|of b alone|>").unwrap().len(), 1);
@@ -190,7 +191,7 @@ fn tokenizers_are_united() {
 fn what_does_not_match_is_refused() {
     let (a, broken) =
         (same(), model(|name, at, value| if name == "model.norm.weight" && at == 3 { f32::NAN } else { value }));
-    let linear = json!({ "merge_method": "linear", "models": [{ "model": "a" }, { "model": "broken" }] });
+    let linear = json!({ "merge_method": "linear", "models": [{ "model": "a" }, { "model": "broken" }], "parameters": { "weight": 0.5 } });
     let told = merge(&[a.path(), broken.path()], json!({ "config": linear })).err().unwrap().to_string();
     assert!(told.contains("`model.norm.weight` of `broken` has NaN at index 3"), "{told}");
     let told = merge(&[a.path()], json!({ "config": linear })).err().unwrap().to_string();
@@ -214,7 +215,7 @@ fn mistakes_are_found_before_anything_runs() {
     assert!(neither[0].contains("either `config` or `config_file`"), "{neither:?}");
     let slerp = wrong(json!({ "config": { "merge_method": "slerp", "models": [{ "model": "a" }, { "model": "b" }] } }));
     assert!(!slerp.is_empty() && slerp.iter().all(|problem| problem.starts_with("config")), "{slerp:?}");
-    let linear = json!({ "merge_method": "linear", "models": [{ "model": "a" }, { "model": "b" }] });
+    let linear = json!({ "merge_method": "linear", "models": [{ "model": "a" }, { "model": "b" }], "parameters": { "weight": 0.5 } });
     let names = wrong(json!({ "config": linear, "names": ["a", "c"] }));
     assert!(names[0].contains("do not have what the configuration names: b"), "{names:?}");
     assert_eq!(problems(&gazal_merge::MergeError::Yaml("x".into()))[0].field, "config");

@@ -193,8 +193,7 @@ fn gain(metric: Metric, cell: Option<&Difference>) -> String {
         Verdict::WithinNoise => ("noise", ""),
     };
     let (number, interval) = (metric.show_signed(cell.interval.mean), metric.show_interval(&cell.interval, true));
-    let could = cell.resolution.filter(|_| cell.verdict == Verdict::WithinNoise);
-    let could = could.map_or_else(String::new, |least| format!("<small>could find {}</small>", metric.show(least)));
+    let could = words::could_find(metric, cell).map_or_else(String::new, |could| format!("<small>{could}</small>"));
     let (words, p) = (cell.verdict.words(), cell.p_adjusted);
     format!(
         "<b>{number}</b><small>{interval}</small><span class=\"tag {class}\" title=\"p = {p:.3}\">{sign}{words}</span>{could}"

@@ -185,7 +185,8 @@ fn the_text_fits_a_terminal() {
     let text = &files["report.txt"];
     assert!(text.lines().all(|line| line.chars().count() <= text::WIDTH && line.trim_end() == line), "{text}");
     assert!(!text.contains("no clinical use") && !files["report.html"].contains("no clinical use"));
-    let rows = ["uniform guessing", "sft \u{2212} base", "seed 14", "GENERATED ANSWERS", "well-formed %"];
+    let rows =
+        ["uniform guessing", "could find ", "sft \u{2212} base", "seed 14", "GENERATED ANSWERS", "well-formed %"];
     rows.iter().for_each(|row| assert!(text.contains(row), "{row} in\n{text}"));
 }
 
@@ -209,8 +210,9 @@ fn verdicts_are_tested_and_corrected() {
         (&json!(0.5), &json!("within_noise")),
         "two questions are no evidence"
     );
-    let could = format!("could find {:.1}", 100.0 * cell["resolution"].as_f64().unwrap());
-    assert!(report["report.txt"].contains(&could) && report["report.html"].contains(&could), "{could}");
+    for form in ["report.txt", "report.html"] {
+        assert!(report[form].contains("too few to tell"), "{form}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use gazal_tasks::stats::Interval;
 use super::Report;
 use super::metric::{Metric, explain};
 use super::published::{ABOUT, Published};
-use super::table::{Cell, Difference, DifferenceRow, Table, Verdict};
+use super::table::{Cell, Difference, DifferenceRow, Table};
 use super::words;
 
 /// The widest line.
@@ -140,9 +140,7 @@ fn mean(metric: Metric, cell: Option<&Cell>) -> Vec<String> {
 fn gain(metric: Metric, cell: Option<&Difference>) -> Vec<String> {
     let Some(cell) = cell else { return vec![missing()] };
     let (mean, interval) = (metric.show_signed(cell.interval.mean), interval(metric, &cell.interval, true));
-    let could = cell.resolution.filter(|_| cell.verdict == Verdict::WithinNoise);
-    let could = could.map(|least| format!("could find {}", metric.show(least)));
-    [mean, interval, cell.verdict.words().into()].into_iter().chain(could).collect()
+    [mean, interval, cell.verdict.words().into()].into_iter().chain(words::could_find(metric, cell)).collect()
 }
 
 /// Without the space within where it is too wide for a column.

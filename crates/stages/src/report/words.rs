@@ -2,7 +2,8 @@
 
 use super::Report;
 use super::baseline::{FREQUENT, GUESSING};
-use super::table::Table;
+use super::metric::Metric;
+use super::table::{Difference, Table, Verdict};
 
 pub const DISCLAIMER: &str = "For research only: no clinical use, and no medical advice. What the models were trained \
                               on and asked here are general textbook facts; their answers can be wrong and must not \
@@ -32,6 +33,16 @@ pub fn over(table: &Table) -> String {
         Some(name) if !table.is_averaged() => name.clone(),
         _ => "average over the benchmarks".into(),
     }
+}
+
+/// What a comparison that found nothing could have found.
+pub fn could_find(metric: Metric, cell: &Difference) -> Option<String> {
+    let largest = if metric == Metric::Reward { f64::INFINITY } else { 1.0 };
+    let found = match cell.resolution.filter(|least| *least < largest) {
+        Some(least) => format!("could find {}", metric.show(least)),
+        None => "too few to tell".into(),
+    };
+    (cell.verdict == Verdict::WithinNoise).then_some(found)
 }
 
 /// How to read the numbers, by paragraphs.

@@ -35,6 +35,9 @@ pub struct Params {
     /// How the endpoint is asked; nothing of it is in the key.
     #[serde(default)]
     pub endpoint: Reach,
+    /// Rows to ask about, the first ones, to see what comes of them; 0 for all. Their answers are kept for a run with more.
+    #[serde(default)]
+    pub limit: usize,
     /// How a row is put to the teacher: some of `diagnostic_reasoning`, `treatment_planning`, `decision_making` and
     /// `prognostic_assessment`, or one's own as `{ name, system, user }`, with the row's columns in `{{ … }}`.
     #[serde(default = "question::shipped")]

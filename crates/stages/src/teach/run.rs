@@ -19,14 +19,14 @@ const AT_ONCE: usize = 256;
 pub fn run(params: &Params, context: &mut Context) -> Result<(), StageError> {
     let templates = Templates::new(&params.templates, &params.prompt)
         .map_err(|problems| StageError::failed(problems.first().map_or("", |problem| &problem.message)))?;
-    let total = rows(context).try_fold(0, |count, row| row.map(|_| count + 1)).map_err(StageError::failed)?;
+    let total = rows(params, context).try_fold(0, |count, row| row.map(|_| count + 1)).map_err(StageError::failed)?;
     let teacher = Teacher::open(params, context)?;
     let mut taught = Taught { params, teacher, counts: BTreeMap::new(), kept: 0 };
     let mut examples =
         jsonl::Writer::create(&context.output("dataset")?.join("train.jsonl")).map_err(StageError::failed)?;
     let mut rejected =
         jsonl::Writer::create(&context.output("rejected")?.join("train.jsonl")).map_err(StageError::failed)?;
-    let (mut source, mut done) = (rows(context), 0);
+    let (mut source, mut done) = (rows(params, context), 0);
     loop {
         let some = source.by_ref().take(AT_ONCE).collect::<Result<Vec<Row>, _>>().map_err(StageError::failed)?;
         if some.is_empty() {
@@ -47,14 +47,15 @@ pub fn run(params: &Params, context: &mut Context) -> Result<(), StageError> {
     taught.finish(context)
 }
 
-/// The rows of the split `train`, of all folders.
-fn rows(context: &Context) -> impl Iterator<Item = Result<Row, DataError>> + use<> {
+/// The rows of the split `train`, of all folders, as far as they are asked about.
+fn rows(params: &Params, context: &Context) -> impl Iterator<Item = Result<Row, DataError>> + use<> {
     let folders = context.inputs("rows").to_vec();
     let files = folders.into_iter().flat_map(|folder| split_in(&folder, "train"));
-    files.flat_map(|file| match read::<Row>(&file) {
+    let rows = files.flat_map(|file| match read::<Row>(&file) {
         Ok(rows) => Box::new(rows) as Box<dyn Iterator<Item = _>>,
         Err(error) => Box::new(std::iter::once(Err(error))),
-    })
+    });
+    rows.take(if params.limit == 0 { usize::MAX } else { params.limit })
 }
 
 /// The teacher, and how it goes.
