@@ -49,6 +49,24 @@ fn terms(estimate: &Estimate) -> Vec<(&'static str, u64)> {
 const KEPT: u64 = 16 + (8 + 4 + 4) + (16 + 16) + 8 + 8 + 8 + 16;
 
 #[test]
+fn matrices_in_bfloat16() {
+    let config = config();
+    let narrow = Training { precision: weights::Precision::Bf16, ..training(&config) };
+    let of = |training: &Training, name: &str| {
+        let estimate = training.estimate();
+        estimate.0.iter().find(|term| term.name == name).map(|term| term.bytes).unwrap()
+    };
+    // Half of the weights, and a copy in float32 of what trains.
+    assert_eq!(of(&narrow, "weights"), 2 * WEIGHTS);
+    assert_eq!(of(&narrow, "the optimizer's state"), 4 * 3 * WEIGHTS);
+    let adapter = adapter(&["q_proj"]);
+    let frozen = Training { adapter: Some(&adapter), ..narrow };
+    let in_float32 = Training { precision: weights::Precision::F32, ..frozen.clone() };
+    let state = "the optimizer's state";
+    assert_eq!((of(&frozen, "weights"), of(&frozen, state)), (2 * WEIGHTS, of(&in_float32, state)));
+}
+
+#[test]
 fn a_base_model_that_trains() {
     let config = config();
     let wanted = [
