@@ -6,7 +6,7 @@ use gazal_stage_api::Problem;
 use gazal_tasks::training::Layout;
 use serde_json::{Map, Value, json};
 
-/// Each row's layout is told by its columns.
+/// Each row's layout is told by its columns; what has a `prompt` and no known layout is a row already.
 const AUTO: &str = "auto";
 
 /// What is wrong with the name of a layout.
@@ -25,7 +25,11 @@ pub fn problem(name: &str) -> Option<Problem> {
 /// A row of no layout or of another one, with its place and field.
 pub fn read(name: &str, placed: PlacedRow) -> Result<PlacedRow, DataError> {
     let value = Value::Object(placed.row.clone());
-    let layout = Layout::named(name).or_else(|| Layout::detect(&value)).ok_or_else(|| {
+    let found = Layout::named(name).or_else(|| Layout::detect(&value));
+    if found.is_none() && placed.row.contains_key("prompt") {
+        return Ok(placed);
+    }
+    let layout = found.ok_or_else(|| {
         let columns: Vec<&str> = placed.row.keys().map(String::as_str).collect();
         placed.error(format!("this is no row of a known layout; its columns are {}", columns.join(", ")))
     })?;

@@ -23,8 +23,10 @@ pub struct Params {
     /// `structured_medical` and `medical_grpo`, become `prompt`, `completion` and `item`. As they are without it.
     #[serde(default)]
     pub layout: Option<String>,
-    /// What rows pass through, in order: `filter`, `exact_duplicates`, `near_duplicates`, `length`, `language`,
-    /// `decontaminate`.
+    /// What rows pass through, in order: `{ step = "filter", expression = "row.answer | length > 10" }`,
+    /// `exact_duplicates` (`columns`, `normalization`), `near_duplicates` (`columns`, `threshold`, `num_perm`, `unit`,
+    /// `ngram`, `false_negative_weight`), `length` (`columns`, `unit`, `min`, `max`), `language` (`columns`, `languages`,
+    /// `min_confidence`), `decontaminate` (`ngram`, `columns`).
     #[serde(default)]
     pub steps: Vec<StepParams>,
     /// Weights of the data sets at `rows`, in their order: how they are mixed after the steps. Without them one follows the

@@ -160,12 +160,14 @@ fn data_sets_are_mixed_and_groups_stay_together() {
 fn published_layouts_become_rows_to_train_on() {
     let structured = json!({ "case": "A cough.", "reasoning": "It is short.", "answer": "A cold." });
     let question = json!({ "question": "Which vessel?\nA. One\nB. Two", "answer": "B" });
-    let space = Space::new(&[("a/train.jsonl", lines([structured])), ("b/train.jsonl", lines([question]))]);
+    let space =
+        Space::new(&[("a/train.jsonl", lines([structured])), ("b/train.jsonl", lines([question, answer("a row")]))]);
     let (parts, _) = space.run(json!({ "layout": "auto" })).unwrap();
-    let [example, question] = &parts["train"][..] else { panic!("{parts:?}") };
+    let [example, question, _] = &parts["train"][..] else { panic!("{parts:?}") };
     assert_eq!((&example["prompt"], &example["source"]), (&json!("A cough."), &json!("structured_medical")));
     assert_eq!(example["completion"], "<think>\nIt is short.\n</think>\n\nA cold.");
     assert!(question["prompt"].as_str().unwrap().contains("Which vessel?"), "{question}");
+    assert_eq!(parts["train"][2], answer("a row"));
     let told = space.run(json!({ "layout": "medreason" })).unwrap_err();
     assert!(told.contains("train.jsonl:1: as medreason"), "{told}");
 }
