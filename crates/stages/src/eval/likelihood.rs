@@ -43,7 +43,8 @@ fn request(scorer: &Scorer, context: &str, continuation: &str) -> Result<Request
     let encode = |text: &str| scorer.tokenizer.encode(text).map_err(StageError::failed);
     let mut ids = encode(&format!("{context}{continuation}"))?;
     let mut from = encode(context)?.len().min(ids.len().saturating_sub(1)).max(1);
-    let limit = scorer.decoder.config.max_position_embeddings;
+    // Of the last id only the probability is asked: the model reads one id less.
+    let limit = scorer.decoder.config.max_position_embeddings + 1;
     if ids.len() > limit {
         let cut = ids.len() - limit;
         ids.drain(..cut);

@@ -134,7 +134,7 @@ impl Eval {
 impl Kind for Eval {
     type Params = Params;
     const NAME: &'static str = "eval";
-    // 4: what other ways of telling the answer find, and lm-eval's file.
+    // 4: what other ways of telling the answer find, and lm-eval's file; a context that is too long is cut by one id less.
     const REVISION: u32 = 4;
     const DOC: &'static str = "Scores a model on multiple-choice benchmarks by log-likelihood and by generation.";
     const TRAITS: Traits = Traits { unkeyed: &["batch_size"], ..defaults::LEARNING };
