@@ -93,9 +93,9 @@ fn i21_equal_models_are_their_merge() {
         json!({ "merge_method": "linear", "models": models, "parameters": { "weight": 0.5 } }),
         json!({ "merge_method": "slerp", "base_model": "a", "models": models, "parameters": { "t": 0.3 } }),
         json!({ "merge_method": "task_arithmetic", "base_model": "a", "models": [{ "model": "b" }], "parameters": { "weight": 0.5 } }),
-        json!({ "merge_method": "ties", "base_model": "a", "models": [{ "model": "b" }], "parameters": { "density": 0.5 } }),
-        json!({ "merge_method": "dare_ties", "base_model": "a", "models": [{ "model": "b" }], "parameters": { "density": 0.5 } }),
-        json!({ "merge_method": "breadcrumbs", "base_model": "a", "models": [{ "model": "b" }] }),
+        json!({ "merge_method": "ties", "base_model": "a", "models": [{ "model": "b" }], "parameters": { "weight": 1.0, "density": 0.5 } }),
+        json!({ "merge_method": "dare_ties", "base_model": "a", "models": [{ "model": "b" }], "parameters": { "weight": 1.0, "density": 0.5 } }),
+        json!({ "merge_method": "breadcrumbs", "base_model": "a", "models": [{ "model": "b" }], "parameters": { "weight": 1.0 } }),
     ] {
         let merged = merge(&[a.path(), b.path()], json!({ "config": config })).unwrap();
         let (found, wanted) = (merged.tensors(), tensors(a.path()));
