@@ -54,15 +54,19 @@ const SHOWN: usize = 5;
 const TELLING: usize = 8;
 
 /// What was checked and found: `contamination.json`.
-#[derive(Serialize)]
-struct Findings {
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Findings {
     /// Training rows that were read.
-    rows: u64,
+    pub rows: u64,
     /// Benchmark items that were looked for.
-    items: usize,
-    n: usize,
-    benchmarks: BTreeMap<String, usize>,
-    hits: Vec<Hit>,
+    pub items: usize,
+    pub n: usize,
+    pub benchmarks: BTreeMap<String, usize>,
+    pub hits: Vec<Hit>,
+}
+
+impl Findings {
+    pub const FILE: &str = "contamination.json";
 }
 
 pub struct Contamination;
@@ -108,7 +112,7 @@ impl Kind for Contamination {
         }
         let benchmarks: BTreeMap<_, _> = sets.iter().map(|(set, items)| (set.name.to_string(), items.len())).collect();
         let findings = Findings { rows, items: benchmarks.values().sum(), n: params.ngram, benchmarks, hits };
-        let path = context.output("report")?.join("contamination.json");
+        let path = context.output("report")?.join(Findings::FILE);
         let text = serde_json::to_string_pretty(&findings).map_err(StageError::failed)?;
         std::fs::write(&path, text + "\n").map_err(StageError::io(&path))?;
         copy(context.input("benchmarks")?, context.output("benchmarks")?)

@@ -12,9 +12,10 @@ use crate::prompt;
 pub fn score(scorer: &Scorer, items: &[Item]) -> Result<Vec<Sample>, StageError> {
     let params = scorer.params;
     let limit = scorer.decoder.config.max_position_embeddings.saturating_sub(params.max_new_tokens).max(1);
+    let texts: Vec<String> = items.iter().map(prompt::reasoning).collect();
     let mut prompts = Vec::with_capacity(items.len());
-    for item in items {
-        let mut ids = scorer.tokenizer.encode(&prompt::reasoning(item)).map_err(StageError::failed)?;
+    for text in &texts {
+        let mut ids = scorer.tokenizer.encode(text).map_err(StageError::failed)?;
         ids.drain(..ids.len().saturating_sub(limit));
         prompts.push(ids);
     }
@@ -52,8 +53,16 @@ pub fn score(scorer: &Scorer, items: &[Item]) -> Result<Vec<Sample>, StageError>
         let right = |rule: ExtractionRule| rule.read(&text, &item.options).answer() == Some(item.answer);
         let right_by = rules.into_iter().map(|(name, rule)| (name.to_string(), right(rule))).collect();
         let unfinished = found == Extraction::Unfinished || !generated.finished;
-        let generation = row % each;
-        samples.push(Sample { generation, completion: Some(text), unfinished, formatted, reward, right_by, ..sample });
+        samples.push(Sample {
+            generation: row % each,
+            prompt: Some(texts[row / each].clone()),
+            completion: Some(text),
+            unfinished,
+            formatted,
+            reward,
+            right_by,
+            ..sample
+        });
     }
     Ok(samples)
 }

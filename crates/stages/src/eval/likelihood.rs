@@ -27,12 +27,12 @@ pub fn score(scorer: &Scorer, benchmark: &Benchmark, items: &[Item]) -> Result<V
     let scores = log_likelihoods(scorer, &requests);
     let mut scores = scores.into_iter();
     for item in items {
-        let resps: Vec<f64> = scores.by_ref().take(item.options.len()).collect();
+        let (resps, is_greedy): (Vec<f64>, Vec<bool>) = scores.by_ref().take(item.options.len()).unzip();
         let answer = scoring::choose(&resps);
         let by_length =
             scoring::choose_normalized(&resps, &benchmark.prompt(item).continuations, Normalization::Characters);
         let right_by = [(NORMALIZED.to_string(), by_length == Some(item.answer))].into();
-        samples.push(Sample { resps, right_by, ..scorer.sample(item, Protocol::Loglikelihood, answer) });
+        samples.push(Sample { resps, is_greedy, right_by, ..scorer.sample(item, Protocol::Loglikelihood, answer) });
     }
     Ok(samples)
 }
@@ -53,9 +53,9 @@ fn request(scorer: &Scorer, context: &str, continuation: &str) -> Result<Request
     Ok(Request { ids, from })
 }
 
-/// Summed log-probabilities of the continuations. Requests that differ only in a single last token (the letters of
-/// one question) share a forward pass.
-fn log_likelihoods(scorer: &Scorer, requests: &[Request]) -> Vec<f64> {
+/// Summed log-probabilities of the continuations, and whether each of their tokens is the most likely one. Requests that
+/// differ only in a single last token (the letters of one question) share a forward pass.
+fn log_likelihoods(scorer: &Scorer, requests: &[Request]) -> Vec<(f64, bool)> {
     let mut sequences: Vec<&[u32]> = Vec::new();
     let mut place = Vec::with_capacity(requests.len());
     for request in requests {
@@ -81,11 +81,13 @@ fn log_likelihoods(scorer: &Scorer, requests: &[Request]) -> Vec<f64> {
             }
         }
         let scores = scorer.decoder.score(&Labels { batch, positions, ids }, 1.0);
-        owners.into_iter().zip(scores.log_probs).collect::<Vec<_>>()
+        owners.into_iter().zip(scores.log_probs.into_iter().zip(scores.hits)).collect::<Vec<_>>()
     });
-    let mut sums = vec![0.0; requests.len()];
-    for (owner, log_prob) in scores.into_iter().flatten() {
-        sums[owner] += f64::from(log_prob);
+    let mut sums = vec![(0.0, true); requests.len()];
+    for (owner, (log_prob, hit)) in scores.into_iter().flatten() {
+        let (sum, is_greedy) = &mut sums[owner];
+        *sum += f64::from(log_prob);
+        *is_greedy &= hit;
     }
     sums
 }

@@ -102,6 +102,12 @@ pub struct Sample {
     /// Log-likelihoods of the options, or nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resps: Vec<f64>,
+    /// Whether each option is what the model itself would write next, or nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub is_greedy: Vec<bool>,
+    /// What the model was asked for the text, or nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
     /// The generated text, or nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion: Option<String>,
@@ -134,8 +140,8 @@ impl Eval {
 impl Kind for Eval {
     type Params = Params;
     const NAME: &'static str = "eval";
-    // 4: what other ways of telling the answer find, and lm-eval's file; a context that is too long is cut by one id less.
-    const REVISION: u32 = 4;
+    // 5: lm-eval's results and samples in a folder of their own, prompts beside generated texts.
+    const REVISION: u32 = 5;
     const DOC: &'static str = "Scores a model on multiple-choice benchmarks by log-likelihood and by generation.";
     const TRAITS: Traits = Traits { unkeyed: &["batch_size"], ..defaults::LEARNING };
 
@@ -149,12 +155,13 @@ impl Kind for Eval {
 
     fn outputs(&self, _: &Params, _: &Declared) -> Vec<OutPort> {
         vec![
-            OutPort::value(
-                "metrics",
-                PortType::Metrics,
-                "`metrics.json`: {task: {metric: number}}; `results.json`, as lm-eval writes it",
-            ),
+            OutPort::value("metrics", PortType::Metrics, "`metrics.json`: {task: {metric: number}}"),
             OutPort::value("samples", PortType::Samples, "one row an item and protocol"),
+            OutPort::value(
+                "lm_eval",
+                PortType::Files,
+                "`results.json` and `samples_TASK.jsonl`, as lm-eval writes them",
+            ),
         ]
     }
 
@@ -223,14 +230,10 @@ impl Kind for Eval {
 
         let path = context.output("samples")?.join("samples.jsonl");
         jsonl::write_all(&path, &samples).map_err(StageError::failed)?;
-        let folder = context.output("metrics")?;
+        let path = context.output("metrics")?.join("metrics.json");
         let metrics = serde_json::to_string_pretty(&metrics(&samples)).map_err(StageError::failed)?;
-        let results = format!("{:#}", lm_eval::results(&params, &samples));
-        for (name, text) in [("metrics.json", metrics), ("results.json", results)] {
-            let path = folder.join(name);
-            std::fs::write(&path, text + "\n").map_err(StageError::io(&path))?;
-        }
-        Ok(())
+        std::fs::write(&path, metrics + "\n").map_err(StageError::io(&path))?;
+        lm_eval::write(context.output("lm_eval")?, &params, &sets, &samples)
     }
 }
 
@@ -265,6 +268,8 @@ impl Scorer<'_> {
             correct: answer == Some(item.answer),
             right_by: BTreeMap::new(),
             resps: Vec::new(),
+            is_greedy: Vec::new(),
+            prompt: None,
             completion: None,
             unfinished: false,
             formatted: false,
@@ -355,6 +360,8 @@ mod tests {
             correct,
             right_by: BTreeMap::new(),
             resps: Vec::new(),
+            is_greedy: Vec::new(),
+            prompt: None,
             completion: None,
             unfinished: false,
             formatted: false,

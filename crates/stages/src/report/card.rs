@@ -30,6 +30,9 @@ pub fn render(report: &Report) -> String {
     for benchmark in &report.benchmarks {
         let _ = writeln!(out, "- `{}`: {}", benchmark.name, benchmark.describe());
     }
+    if let Some(contamination) = &report.contamination {
+        let _ = write!(out, "\n{}\n", contamination.sentence());
+    }
     let mut histories: Vec<&str> = report.curves.iter().map(|curve| curve.history.as_str()).collect();
     histories.dedup();
     if !histories.is_empty() {

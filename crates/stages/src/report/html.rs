@@ -5,6 +5,8 @@ use std::fmt::Write;
 use gazal_tasks::stats::Interval;
 
 use super::Report;
+use super::contamination::Contamination;
+use super::examples::{Change, Examples};
 use super::metric::{Metric, explain};
 use super::published::{ABOUT, Published, PublishedCell};
 use super::table::{AVERAGE, Cell, Difference, DifferenceRow, Table, Verdict, title};
@@ -35,6 +37,12 @@ pub fn render(report: &Report) -> String {
     }
     if let Some(table) = &report.published {
         published(&mut out, table);
+    }
+    if let Some(examples) = &report.examples {
+        side_by_side(&mut out, examples);
+    }
+    if let Some(contamination) = &report.contamination {
+        leaks(&mut out, contamination);
     }
     pictures(&mut out, report);
     notes(&mut out, report);
@@ -70,6 +78,46 @@ fn published(out: &mut String, published: &Published) {
     let head = published.columns.iter().map(ToString::to_string).collect();
     let grid = Grid { head, rows: rows.collect(), marked: false };
     let _ = write!(out, "<h2>Published</h2>\n<p class=\"soft\">{}</p>\n{}", escape(ABOUT), grid.render());
+}
+
+fn side_by_side(out: &mut String, examples: &Examples) {
+    let _ = write!(out, "<h2>Before and after</h2>\n<p class=\"soft\">{}</p>\n", escape(&words::examples(examples)));
+    for example in &examples.shown {
+        let class = match example.change {
+            Change::BecameRight => "tag up",
+            Change::BecameWrong => "tag down",
+            Change::StayedRight | Change::StayedWrong => "tag",
+        };
+        let (id, change) = (escape(&format!("{} {}", title(&example.benchmark), example.id)), example.change.words());
+        let _ = write!(
+            out,
+            "<h3>{id} <span class=\"{class}\">{change}</span></h3>\n<div class=\"said\" tabindex=\"0\">{}</div>\n\
+             <div class=\"sides\">\n",
+            escape(example.prompt.trim_end())
+        );
+        for (model, said) in [(&examples.before, &example.before), (&examples.after, &example.after)] {
+            let caption = escape(&format!("{model}: {}", words::read(said, example.target)));
+            let text = escape(&said.completion);
+            let _ = writeln!(
+                out,
+                "<figure><figcaption>{caption}</figcaption>\n<div class=\"said\" tabindex=\"0\">{text}</div></figure>"
+            );
+        }
+        *out += "</div>\n";
+    }
+}
+
+fn leaks(out: &mut String, contamination: &Contamination) {
+    let _ = write!(out, "<h2>Contamination</h2>\n<p>{}</p>\n", escape(&contamination.sentence()));
+    if contamination.listed.is_empty() {
+        return;
+    }
+    *out += "<ul>\n";
+    for leak in &contamination.listed {
+        let [item, row, words] = [&leak.item, &leak.row, &leak.words].map(|text| escape(text));
+        let _ = writeln!(out, "<li><code>{item}</code> in <code>{row}</code>: {words}</li>");
+    }
+    *out += "</ul>\n";
 }
 
 fn pictures(out: &mut String, report: &Report) {

@@ -6,7 +6,9 @@
 
 mod baseline;
 mod card;
+mod contamination;
 mod curves;
+mod examples;
 mod html;
 mod metric;
 mod published;
@@ -24,7 +26,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::eval::{Protocol, Sample};
 use baseline::Questions;
+use contamination::Contamination;
 use curves::Curve;
+use examples::Examples;
 use metric::Metric;
 use published::Published;
 use table::{Plan, Table};
@@ -47,6 +51,9 @@ pub struct Params {
     /// Bootstrap resamples of each interval.
     #[serde(default = "resamples")]
     pub resamples: usize,
+    /// Questions that the page shows with what the first and the last model wrote; drawn, not picked.
+    #[serde(default = "examples")]
+    pub examples: usize,
     /// Names of the `histories` in their order; `training 1`, … for those without.
     #[serde(default)]
     pub history_names: Vec<String>,
@@ -62,6 +69,10 @@ fn yes() -> bool {
 
 fn resamples() -> usize {
     10_000
+}
+
+fn examples() -> usize {
+    6
 }
 
 /// Everything that a report shows; `report.json` is this.
@@ -80,6 +91,10 @@ pub struct Report {
     pub tables: Vec<Table>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published: Option<Published>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub examples: Option<Examples>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contamination: Option<Contamination>,
     pub curves: Vec<Curve>,
 }
 
@@ -116,8 +131,8 @@ pub struct ReportKind;
 impl Kind for ReportKind {
     type Params = Params;
     const NAME: &'static str = "report";
-    // 2: exact intervals of accuracies, and tests that are corrected for several benchmarks.
-    const REVISION: u32 = 2;
+    // 3: what models wrote, side by side, and what the gate between training data and benchmarks found.
+    const REVISION: u32 = 3;
     const DOC: &'static str = "Compares scored models, with intervals and learning curves, as HTML, JSON and text.";
     const TRAITS: Traits = Traits::PLAIN;
 
@@ -125,6 +140,7 @@ impl Kind for ReportKind {
         vec![
             InPort::many("samples", PortType::Samples, "scored items of all models, from `eval`"),
             InPort::any("histories", PortType::Files, "folders with `trainer_state.json`, for the learning curves"),
+            InPort::optional("contamination", PortType::Files, "the `report` of `contamination`, to be shown"),
         ]
     }
 
@@ -151,7 +167,9 @@ impl Kind for ReportKind {
     fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {
         let samples = read(context)?;
         let curves = curves(&params, context)?;
-        let report = build(&params, &samples, curves, context)?;
+        let mut report = build(&params, &samples, curves, context)?;
+        report.examples = examples::choose(&samples, &report.models, params.examples);
+        report.contamination = context.optional("contamination").map(contamination::read).transpose()?;
         let folder = context.output("report")?;
         let mut files = vec![
             ("report.html".to_string(), html::render(&report)),
@@ -223,7 +241,21 @@ fn build(params: &Params, samples: &[Sample], curves: Vec<Curve>, context: &mut 
     let disclaimer = params.disclaimer.then_some(words::DISCLAIMER);
     let (title, level, resamples) = (params.title.clone(), bootstrap.level, bootstrap.resamples);
     let published = params.published.then(published::table);
-    Ok(Report { title, disclaimer, level, resamples, groups, benchmarks, tables, published, curves, models })
+    let (examples, contamination) = (None, None);
+    Ok(Report {
+        title,
+        disclaimer,
+        level,
+        resamples,
+        models,
+        groups,
+        benchmarks,
+        tables,
+        published,
+        examples,
+        contamination,
+        curves,
+    })
 }
 
 /// The labels to compare, in order.

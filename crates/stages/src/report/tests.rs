@@ -30,7 +30,9 @@ fn sample(protocol: Protocol, model: &str, group: &str, (set, options): (&str, u
         correct,
         right_by: BTreeMap::new(),
         resps: if generated { Vec::new() } else { vec![-1.0; options] },
-        completion: generated.then(|| "<think>".into()),
+        is_greedy: Vec::new(),
+        prompt: generated.then(|| format!("<Which> of {n}?")),
+        completion: generated.then(|| format!("<think> of {model}")),
         unfinished: n == 1,
         formatted: generated && (model == "sft" || n.is_multiple_of(2)),
         reward: generated.then(|| f64::from(u8::from(correct)) + 0.5),
@@ -56,8 +58,13 @@ fn run(params: &Value, samples: &[Vec<Sample>]) -> Result<BTreeMap<String, Strin
     }
     let histories = vec![supervised(&folder("sft")), policy(&folder("grpo"))];
     let outputs = ["report", "metrics", "card"].map(|name| (name.to_string(), folder(name)));
+    let findings = folder("contamination");
+    let hit = json!({"item": "medqa/7", "row": "train-3", "ngram": "<a> long winter", "rule": "ngram"});
+    let found = json!({"rows": 900, "items": 48, "n": 13, "benchmarks": {"medqa": 48}, "hits": [hit]});
+    std::fs::write(findings.join("contamination.json"), found.to_string()).unwrap();
+    let inputs = [("samples", inputs), ("histories", histories), ("contamination", vec![findings])];
     let folders = Folders {
-        inputs: [("samples".to_string(), inputs), ("histories".to_string(), histories)].into(),
+        inputs: inputs.map(|(port, folders)| (port.to_string(), folders)).into(),
         outputs: outputs.clone().into(),
         ..Folders::default()
     };
@@ -213,6 +220,39 @@ fn verdicts_are_tested_and_corrected() {
     for form in ["report.txt", "report.html"] {
         assert!(report[form].contains("too few to tell"), "{form}");
     }
+}
+
+/// Questions are drawn in turn from what became of them, with what both models wrote.
+#[test]
+fn texts_stand_side_by_side() {
+    let files = report(&json!({"examples": 5}));
+    let examples = numbers(&files)["examples"].clone();
+    // Of two sets of 24 each, base is right on every fourth question, sft on all but every sixth.
+    assert_eq!(
+        examples["counts"],
+        json!({"became_right": 32, "became_wrong": 4, "stayed_right": 8, "stayed_wrong": 4})
+    );
+    let shown: Vec<&Value> = examples["shown"].as_array().unwrap().iter().map(|shown| &shown["change"]).collect();
+    assert_eq!(shown, ["became_right", "became_wrong", "stayed_right", "stayed_wrong", "became_right"]);
+    let first = &examples["shown"][0];
+    assert_eq!((&first["before"]["correct"], &first["after"]["correct"]), (&json!(false), &json!(true)));
+    assert_eq!(first["after"]["answer"], first["target"]);
+    let page = &files["report.html"];
+    assert!(
+        page.contains("&lt;think&gt; of base") && page.contains("&lt;Which&gt; of") && page.contains("became wrong")
+    );
+    assert!(page.contains("32 became right, 4 became wrong, 8 stayed right, 4 stayed wrong"));
+    assert_eq!(numbers(&run(&json!({"resamples": 100}), &[samples("base", "")]).unwrap())["examples"], Value::Null);
+}
+
+#[test]
+fn leaks_are_told() {
+    let files = report(&json!({}));
+    for form in ["report.html", "report.txt", "README.md"] {
+        let text = files[form].split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains("48 questions were looked for in 900 training rows"), "{form}");
+    }
+    assert!(files["report.html"].contains("<code>train-3</code>: &lt;a&gt; long winter"));
 }
 
 #[test]

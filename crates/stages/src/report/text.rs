@@ -43,6 +43,9 @@ pub fn render(report: &Report) -> String {
     if let Some(published) = &report.published {
         let _ = write!(out, "Published\n\n{}{}\n", of_published(published).render(), wrapped(ABOUT));
     }
+    if let Some(contamination) = &report.contamination {
+        out += &wrapped(&format!("Contamination: {}", contamination.sentence()));
+    }
     for benchmark in &report.benchmarks {
         out += &wrapped(&format!("{}: {}", benchmark.name, benchmark.describe()));
     }

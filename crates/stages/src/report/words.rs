@@ -2,6 +2,7 @@
 
 use super::Report;
 use super::baseline::{FREQUENT, GUESSING};
+use super::examples::{Examples, Said};
 use super::metric::Metric;
 use super::table::{Difference, Table, Verdict};
 
@@ -43,6 +44,27 @@ pub fn could_find(metric: Metric, cell: &Difference) -> Option<String> {
         None => "too few to tell".into(),
     };
     (cell.verdict == Verdict::WithinNoise).then_some(found)
+}
+
+/// What became of the questions, and how those that are shown were chosen.
+pub fn examples(examples: &Examples) -> String {
+    let Examples { before, after, counts, .. } = examples;
+    let each: Vec<String> = counts.iter().map(|(change, count)| format!("{count} {}", change.words())).collect();
+    format!(
+        "From {before} to {after}, of the questions that both answered in words, {}. Those below were drawn by the digests \
+         of their ids, in turn from each of these.",
+        each.join(", ")
+    )
+}
+
+/// What was read from a text.
+pub fn read(said: &Said, target: char) -> String {
+    let found = match said.answer {
+        Some(answer) if said.correct => format!("{answer}, right"),
+        Some(answer) => format!("{answer}, wrong ({target} is right)"),
+        None => format!("no answer ({target} is right)"),
+    };
+    if said.unfinished { format!("{found}, unfinished") } else { found }
 }
 
 /// How to read the numbers, by paragraphs.
