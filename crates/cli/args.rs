@@ -40,6 +40,11 @@ pub(crate) enum Verb {
     Run(RunArgs),
     /// Show what a run would do, and why.
     Plan(PlanOut),
+    /// Run a stage on its first rows and show what comes of them: preview FILE STAGE.
+    ///
+    /// For kinds with a parameter `limit`, such as `teach`. What a model answers is kept, so a run on all rows pays for
+    /// the others only.
+    Preview(PreviewArgs),
     /// Run, and again whenever the pipeline or a file that it reads changes.
     Watch(RunArgs),
     /// How two runs differ: parameters, inputs, metrics, time.
@@ -186,8 +191,17 @@ fn time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A pipeline and some of its stages, from a file or from a past run.
 #[derive(Debug, clap::Args)]
+pub(crate) struct PreviewArgs {
+    #[command(flatten)]
+    pub which: Which,
+    /// Rows to run it on.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    pub rows: u64,
+}
+
+/// A pipeline and some of its stages, from a file or from a past run.
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Which {
     /// The pipeline file, then stages [all]; with --run only stages.
     #[arg(value_name = "FILE [STAGE]")]

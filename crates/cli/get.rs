@@ -6,7 +6,7 @@ use gazal_engine::PlanState;
 use gazal_store::{Digest, Receipt, Store};
 
 use crate::App;
-use crate::args::{Args, GetArgs};
+use crate::args::{Args, GetArgs, Which};
 use crate::failure::{Exit, Failure};
 use crate::out::Out;
 use crate::workspace::{Workspace, open_run, open_store};
@@ -16,7 +16,7 @@ pub(crate) fn get(app: &App, args: &Args, verb: &GetArgs, out: &mut Out) -> Resu
     let (Some(folder), Some(output)) = (words.pop(), words.pop()) else { return Err(usage()) };
     let Found { store, key, name } = match &verb.which.run {
         Some(id) if words.is_empty() => from_run(args, id, &output)?,
-        None if words.len() == 1 => from_file(app, args, verb, (&words[0], &output))?,
+        None if words.len() == 1 => from_file(app, args, &which(verb, &words[0]), &output)?,
         _ => return Err(usage()),
     };
     let receipt = store.receipt(&key)?.ok_or_else(|| missing(&output))?;
@@ -51,7 +51,7 @@ fn with_card(app: &App, args: &Args, verb: &GetArgs, folder: &Path) -> Result<()
     let help = "`report` makes one: add a stage of that kind";
     let stage = stage.ok_or_else(|| Failure::wrong("no stage of this pipeline makes a card", help))?;
     let asked = format!("{stage}.{CARD}");
-    let Found { store, key, .. } = from_file(app, args, verb, (file, &asked))?;
+    let Found { store, key, .. } = from_file(app, args, &which(verb, file), &asked)?;
     let receipt = store.receipt(&key)?.ok_or_else(|| missing(&asked))?;
     let card = store.read_file(&receipt.outputs[CARD].artifact, "README.md")?.ok_or_else(|| missing(&asked))?;
     let path = folder.join("README.md");
@@ -70,15 +70,15 @@ fn missing(output: &str) -> Failure {
 }
 
 /// A result, and which of its outputs is meant.
-struct Found {
-    store: Store,
-    key: Digest,
+pub(crate) struct Found {
+    pub store: Store,
+    pub key: Digest,
     name: Option<String>,
 }
 
 /// From the pipeline as it is now.
-fn from_file(app: &App, args: &Args, verb: &GetArgs, (file, output): (&str, &str)) -> Result<Found, Failure> {
-    let mut workspace = Workspace::from_words(app, &which(verb, file))?;
+pub(crate) fn from_file(app: &App, args: &Args, which: &Which, output: &str) -> Result<Found, Failure> {
+    let mut workspace = Workspace::from_words(app, which)?;
     let names: Vec<String> = workspace.pipeline.stages.iter().map(|stage| stage.name.clone()).collect();
     let (stage, name) = split(output, &names);
     let found = workspace.find(&[stage.to_string()])?;
@@ -96,14 +96,8 @@ fn from_file(app: &App, args: &Args, verb: &GetArgs, (file, output): (&str, &str
 }
 
 /// A pipeline file with all that the verb says of it.
-fn which(verb: &GetArgs, file: &str) -> crate::args::Which {
-    crate::args::Which {
-        words: vec![file.to_string()],
-        run: None,
-        profile: verb.which.profile.clone(),
-        set: verb.which.set.clone(),
-        backend: verb.which.backend.clone(),
-    }
+fn which(verb: &GetArgs, file: &str) -> Which {
+    Which { words: vec![file.to_string()], ..verb.which.clone() }
 }
 
 fn from_run(args: &Args, id: &str, output: &str) -> Result<Found, Failure> {

@@ -23,6 +23,7 @@ mod out;
 mod page;
 mod plan;
 mod plan_file;
+mod preview;
 mod progress;
 mod report;
 mod run;
@@ -103,6 +104,7 @@ impl App {
         match &args.verb {
             Verb::Run(verb) => run::run(self, args, verb, out),
             Verb::Plan(verb) => plan::plan(self, args, verb, out),
+            Verb::Preview(verb) => preview::preview(self, args, verb, out),
             Verb::Watch(verb) => watch::watch(self, args, verb, out),
             Verb::Diff { a, b } => diff::diff(args, a, b, out),
             Verb::Runs { verb: RunsVerb::Ls } => runs::list(args, out),

@@ -43,6 +43,11 @@ fn show(plan: &Plan, out: &mut Out) {
     if let Some(takes) = takes(&plan.stages, run + maybe) {
         out.line(takes);
     }
+    for stage in &plan.stages {
+        if let Some(asks) = stage.estimate.as_ref().and_then(|estimate| estimate.asks.as_ref()) {
+            out.line(format!("`{}` asks {}", stage.name, words::asks(asks)));
+        }
+    }
 }
 
 /// What the stages will take together, each part with how many of `count` stages it is known of.

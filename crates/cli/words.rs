@@ -1,6 +1,7 @@
 //! Numbers, values and tables as people read them.
 
 use gazal_engine::Cause;
+use gazal_stage_api::Asks;
 use serde_json::Value;
 
 /// `40 ms`, `2.4 s`, `12 s`, `3 min 20 s`, `2 h 05 min`.
@@ -35,6 +36,21 @@ pub(crate) fn number(value: f64) -> String {
         size if size >= 0.001 || size == 0.0 => format!("{value:.3}"),
         _ => format!("{value:.1e}"),
     }
+}
+
+/// `at most 400 times, about 0.9 million tokens, 1.72 at its price (more than its \`max_cost\` of 1.00), 6 min at its rate`
+pub(crate) fn asks(asks: &Asks) -> String {
+    let mut text = format!("at most {} times, about {:.1} million tokens", asks.requests, asks.tokens as f64 / 1e6);
+    if let Some(cost) = asks.cost {
+        text += &format!(", {cost:.2} at its price");
+        if let Some(most) = asks.max_cost.filter(|most| cost > *most) {
+            text += &format!(" (more than its `max_cost` of {most:.2})");
+        }
+    }
+    if let Some(seconds) = asks.seconds {
+        text += &format!(", {} at its rate", duration(seconds));
+    }
+    text
 }
 
 /// A manifest's value; digests shortened.
@@ -89,6 +105,15 @@ mod tests {
         let shown: Vec<String> = [0.04, 9.94, 59.4, 200.0, 7500.0].into_iter().map(duration).collect();
         assert_eq!(shown, ["40 ms", "9.9 s", "59 s", "3 min 20 s", "2 h 05 min"]);
         assert_eq!([bytes(7), bytes(1_500), bytes(3 << 30)], ["7 B", "1.5 KiB", "3.0 GiB"]);
+    }
+
+    #[test]
+    fn questions_are_told_with_what_they_cost() {
+        let plain = Asks { requests: 400, tokens: 940_000, cost: None, max_cost: Some(1.0), seconds: None };
+        assert_eq!(asks(&plain), "at most 400 times, about 0.9 million tokens");
+        let priced = Asks { cost: Some(1.724), seconds: Some(400.0), ..plain };
+        let told = "1.72 at its price (more than its `max_cost` of 1.00), 6 min 40 s at its rate";
+        assert!(asks(&priced).ends_with(told), "{}", asks(&priced));
     }
 
     #[test]

@@ -125,7 +125,7 @@ fn others(value: &Value, schema: &Value) -> Vec<Value> {
         }
         Value::Array(items) => {
             let fewer = items.split_last().map(|(_, fewer)| json!(fewer));
-            let named = ["accuracy", "q_proj", "medqa", "another", "a/c"].map(|name| json!([name]));
+            let named = ["accuracy", "q_proj", "medqa", "regenerated", "another", "a/c"].map(|name| json!([name]));
             fewer
                 .into_iter()
                 .chain(named)

@@ -154,6 +154,111 @@ fn mistakes_in_templates_are_found_before_anything_runs() {
     }
 }
 
+/// What is planned is known before anything is asked, and a look at some rows is paid for once.
+#[test]
+fn costs_are_planned_and_some_rows_are_looked_at_first() {
+    let server = ChatServer::new(|body, _| said(body));
+    let params = format!(
+        "model = \"big\"\nmax_new_tokens = 500\nendpoint = {{ base_url = \"{}\", requests_per_minute = 3000, max_cost = 2, \
+         price = {{ input = 0, output = 1000 }} }}",
+        server.url
+    );
+    let space = asking(12, &params);
+    space.expect(0, "run pipeline.toml rows");
+    let plan = space.expect(0, "plan pipeline.toml").stdout;
+    assert!(
+        plan.contains("`teach` asks at most 12 times") && plan.contains("6.00 at its price (more than its"),
+        "{plan}"
+    );
+    assert_eq!(server.calls(), 0);
+    let told = space.expect(0, "preview pipeline.toml teach --rows 2").stdout;
+    assert!(told.contains("dataset, row 2 of 2\n") && told.contains("  prompt: question 1\n"), "{told}");
+    assert!(told.contains("  completion:\n    <think>\n    Step 1: this.\n"), "{told}");
+    assert_eq!(server.calls(), 2);
+    run(&space, 0);
+    assert_eq!(server.calls(), 12, "those two are not asked again");
+    let told = space.expect(0, "preview pipeline.toml teach --rows 4 --json").stdout;
+    let shown: Vec<Value> = told.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    assert!(shown.iter().any(|line| line["output"] == "rejected" && line["row"]["reason"] == "no_reasoning"), "{told}");
+    let told = space.expect(2, "preview pipeline.toml rows").stderr;
+    assert!(told.contains("`source` has no parameter `limit`"), "{told}");
+}
+
+/// A judge's ratings, and whether reasoning without its conclusion leads to the answer: what `curate` then filters by.
+#[test]
+fn rows_are_graded_and_their_answers_regenerated() {
+    let server = ChatServer::new(|body, _| {
+        let asked = asked(body);
+        let text = match &asked {
+            asked if asked.contains("Rate") || asked.contains("rate the whole") => match asked.as_str() {
+                asked if asked.contains("question 0") => "Nothing is wrong.\nRating: 5",
+                asked if asked.contains("question 1") => "A slip.\n**Rating:** 4",
+                asked if asked.contains("question 2") => "Rating: 2",
+                _ => "I would rather not.",
+            },
+            asked if asked.contains("Do both say the same") => "Same: yes",
+            asked if asked.contains("The answer is B") => "the conclusion was not cut off",
+            asked if asked.contains("question 1") => "The answer is C.",
+            asked if asked.contains("question 3") => "gouty arthritis",
+            _ => "The answer is B.",
+        };
+        Says::Text(text.into())
+    });
+    let space = TestSpace::new();
+    let row = |at: usize| {
+        let completion = "<think>\nStep 1: a thought.\nStep 2: The answer is B.\n</think>\n\nThe answer is B.";
+        let mut row = json!({ "id": format!("row-{at}"), "prompt": format!("question {at}"), "completion": completion,
+            "scores": { "steps": 2 } });
+        match at {
+            3 => row["answer"] = "gout".into(),
+            _ => {
+                row["item"] = json!({ "id": format!("row-{at}"), "benchmark": "medqa", "cluster": "c",
+                    "question": format!("question {at}"), "options": ["one", "two", "three"], "answer": 1 });
+            }
+        }
+        format!("{row}\n")
+    };
+    space.write("rows/train.jsonl", &(0..4).map(row).collect::<String>());
+    let pipeline = |unread: f64| {
+        space.pipeline(&format!(
+            "[stages.rows]\nkind = \"source\"\nparams = {{ path = \"rows\", type = \"dataset\" }}\n\
+             [stages.grade]\nkind = \"grade\"\ninputs = {{ rows = \"rows\" }}\n[stages.grade.params]\nmodel = \"judge\"\n\
+             criteria = [\"quality\", \"regenerated\"]\nmax_unread_ratio = {unread}\n\
+             endpoint = {{ base_url = \"{}\" }}\n[stages.good]\nkind = \"curate\"\ninputs = {{ rows = \"grade.dataset\" }}\n\
+             params = {{ steps = [{{ step = \"filter\", expression = \
+             \"row.scores.quality is not none and row.scores.quality >= 4 and row.scores.regenerated == 1\" }}] }}\n",
+            server.url
+        ));
+    };
+    pipeline(0.1);
+    let told = run(&space, 1);
+    assert!(told.stdout.contains("of 1 of 4 replies no grade by `quality` can be read"), "{}", told.stdout);
+    assert_eq!(server.calls(), 9, "four ratings, four answers, one comparison");
+    pipeline(0.3);
+    run(&space, 0);
+    assert_eq!(server.calls(), 9, "they are kept");
+    space.expect(0, "get pipeline.toml grade.dataset got");
+    let graded = space.read("got/train.jsonl");
+    let scores: Vec<Value> =
+        graded.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["scores"].clone()).collect();
+    assert_eq!(scores[0], json!({ "steps": 2, "quality": 5.0, "regenerated": 1.0 }));
+    assert_eq!(scores[1], json!({ "steps": 2, "quality": 4.0, "regenerated": 0.0 }));
+    assert_eq!(scores[2], json!({ "steps": 2, "quality": 2.0, "regenerated": 1.0 }));
+    assert_eq!(
+        scores[3],
+        json!({ "steps": 2, "quality": null, "regenerated": 1.0 }),
+        "the judge says that both are the same"
+    );
+    space.expect(0, "get pipeline.toml good.dataset good");
+    let kept = space.read("good/train.jsonl");
+    assert!(kept.lines().count() == 1 && kept.contains("row-0"), "{kept}");
+    space.expect(0, "get pipeline.toml grade.report report");
+    let report: Value = serde_json::from_str(&space.read("report/grade.json")).unwrap();
+    assert_eq!(report["criteria"]["quality"]["given"], json!({ "2": 1, "4": 1, "5": 1 }));
+    assert_eq!(report["criteria"]["regenerated"]["mean"], 0.75);
+    assert!(!space.read("report/replies.jsonl").contains("the conclusion was not cut off"));
+}
+
 /// Our own server as an endpoint, and its model as the model of a stage: some of what a model that knows nothing says ends
 /// by itself.
 #[test]

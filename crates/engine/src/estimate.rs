@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use gazal_spec::{OutputRef, Pipeline, Stage};
-use gazal_stage_api::{Forecast, Foreseen, Foresight};
+use gazal_stage_api::{Asks, Forecast, Foreseen, Foresight};
 use gazal_store::{Artifact, Digest, Made, Store};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::history::{Deed, History};
 use crate::prepare::Draft;
@@ -19,6 +20,9 @@ pub struct Estimate {
     pub bytes: Option<u64>,
     /// Of the past action, or what the kind foresees at least, if that is more.
     pub peak_bytes: Option<u64>,
+    /// As the kind foresees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks: Option<Asks>,
     pub past: Option<Past>,
 }
 
@@ -46,14 +50,16 @@ impl Estimate {
             seconds: past.map(|past| past.receipt.seconds * growth(stage, past, forecast)),
             bytes: bytes.flatten().reduce(|sum, bytes| sum.saturating_add(bytes)),
             peak_bytes: past.and_then(|past| past.receipt.peak_bytes).max(forecast.peak_bytes),
+            asks: forecast.asks,
             past: past.map(|past| Past {
                 key: past.manifest.key(),
                 same_params: past.manifest.params == draft.manifest.params,
                 finished: past.receipt.finished.clone(),
             }),
         };
-        let Estimate { seconds, bytes, peak_bytes, past } = &estimate;
-        let says_something = seconds.is_some() || bytes.is_some() || peak_bytes.is_some() || past.is_some();
+        let Estimate { seconds, bytes, peak_bytes, asks, past } = &estimate;
+        let says_something =
+            seconds.is_some() || bytes.is_some() || peak_bytes.is_some() || asks.is_some() || past.is_some();
         says_something.then_some(estimate)
     }
 }
@@ -106,9 +112,22 @@ impl<'a> Forecasts<'a> {
         };
         let artifact = made.output(&from.output)?.artifact;
         let store = self.store.clone();
-        Some(Foreseen::there(None, move |name| {
+        let size = store.tree(&artifact).ok().map(|tree| tree.size());
+        Some(Foreseen::there(size, move |name| {
+            if name == Foreseen::ROWS {
+                return (size? <= COUNTED).then(|| rows(&store, &artifact)).flatten().map(Value::from);
+            }
             let text = store.read_file(&artifact, &format!("{name}.json")).ok()??;
             serde_json::from_slice(&text).ok()
         }))
     }
+}
+
+/// The largest data set whose rows are counted for a plan.
+const COUNTED: u64 = 256 << 20;
+
+/// The lines of a data set's training split, where it is one file of JSON Lines.
+fn rows(store: &Store, artifact: &Artifact) -> Option<usize> {
+    let text = store.read_file(artifact, "train.jsonl").ok()??;
+    Some(text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).count())
 }

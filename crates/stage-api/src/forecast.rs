@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::Precision;
@@ -15,8 +16,39 @@ pub struct Forecast {
     pub work: Option<f64>,
     /// The most memory, at least, in bytes.
     pub peak_bytes: Option<u64>,
+    /// What it asks of others.
+    pub asks: Option<Asks>,
     /// By their names.
     pub outputs: BTreeMap<String, Foreseen>,
+}
+
+/// Questions to a model behind an endpoint, at most: what the memo knows is not asked again.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Asks {
+    pub requests: u64,
+    /// Read, as far as their length is known, and written.
+    pub tokens: u64,
+    /// In the currency of the price, where there is one.
+    pub cost: Option<f64>,
+    /// What may be spent.
+    pub max_cost: Option<f64>,
+    /// That they take at least, by the rate that is allowed.
+    pub seconds: Option<f64>,
+}
+
+impl Asks {
+    /// Both, one beside the other; a cost that is not known of one is not known of both.
+    #[must_use]
+    pub fn and(self, other: Asks) -> Asks {
+        let sum = |one: Option<f64>, other: Option<f64>| one.zip(other).map(|(one, other)| one + other);
+        Asks {
+            requests: self.requests.saturating_add(other.requests),
+            tokens: self.tokens.saturating_add(other.tokens),
+            cost: sum(self.cost, other.cost),
+            max_cost: sum(self.max_cost, other.max_cost),
+            seconds: self.seconds.into_iter().chain(other.seconds).reduce(f64::max),
+        }
+    }
 }
 
 /// An artifact that is there, or will be.
@@ -31,8 +63,12 @@ pub struct Foreseen {
 type Facts = dyn Fn(&str) -> Option<Value>;
 
 impl Foreseen {
+    /// The fact that is the number of a data set's rows in its split `train`.
+    pub const ROWS: &str = "rows";
+
     /// One that will be made: the contents that its small JSON files will have, by their names without `.json`. A
-    /// reader of it may be told things that no file says, such as a tokenizer's `vocab_size`.
+    /// reader of it may be told things that no file says: a tokenizer's `vocab_size`, the number of a data set's
+    /// [`rows`](Foreseen::ROWS).
     pub fn made(bytes: Option<u64>, facts: Map<String, Value>) -> Foreseen {
         Foreseen { bytes, facts: Arc::new(move |name| facts.get(name).cloned()) }
     }

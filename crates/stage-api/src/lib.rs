@@ -15,7 +15,7 @@ mod port;
 pub use context::{Backend, Context, DeviceRequest, Event, Folders, Level, Precision, Server};
 pub use effects::{Effects, Memo, Program};
 pub use error::StageError;
-pub use forecast::{Forecast, Foreseen, Foresight};
+pub use forecast::{Asks, Forecast, Foreseen, Foresight};
 pub use kind::{DynKind, Kind, Kinds, Pin, Traits};
 pub use params::{Problem, canonical, lookup, parse};
 pub use port::{Arity, Declared, InPort, OutPort, PortType, Role};

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use gazal_net::{Ask, Chat, ChatConfig, ChatError, Reply, Spent};
-use gazal_stage_api::{Context, JsonSchema, Memo, Problem, StageError};
+use gazal_stage_api::{Asks, Context, JsonSchema, Memo, Problem, StageError};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -91,6 +91,19 @@ impl Reach {
             (&rate, self.requests_per_minute.unwrap_or(1.0)),
             (&cost, self.max_cost.unwrap_or(1.0)),
         ])
+    }
+
+    /// What so many questions take at most, of `[read, written]` tokens each.
+    pub fn foresee(&self, requests: u64, [read, written]: [u64; 2]) -> Asks {
+        let [prompt_tokens, written] = [read, written].map(|each| each.saturating_mul(requests));
+        let spent = Spent { calls: requests, tokens: prompt_tokens.saturating_add(written), prompt_tokens };
+        Asks {
+            requests,
+            tokens: spent.tokens,
+            cost: self.price.map(|price| price.of(spent)),
+            max_cost: self.max_cost,
+            seconds: self.requests_per_minute.map(|rate| requests as f64 / rate * 60.0),
+        }
     }
 
     fn config(&self, field: &str, context: &Context) -> Result<ChatConfig, StageError> {

@@ -35,6 +35,26 @@ pub fn vocab_size(inputs: &Foresight, port: &str) -> Option<usize> {
     usize::try_from(words.chain(added).max()? + 1).ok()
 }
 
+/// Bytes of text that make a token, by a rule of thumb.
+pub const BYTES_A_TOKEN: u64 = 4;
+
+/// How many rows a stage takes, where there are no more than its limit (0 for none), and about how many tokens each has.
+pub fn rows(inputs: &Foresight, port: &str, limit: usize) -> Option<(u64, u64)> {
+    let all = inputs.inputs.get(port).map_or(&[][..], Vec::as_slice);
+    let counts: Option<Vec<u64>> = all.iter().map(|one| one.fact(Foreseen::ROWS)?.as_u64()).collect();
+    let bytes: Option<u64> = all.iter().map(|one| one.bytes).sum();
+    let known = counts.filter(|counts| !counts.is_empty()).map(|counts| counts.iter().sum::<u64>());
+    let tokens = known.zip(bytes).map_or(0, |(rows, bytes)| bytes / rows.max(1) / BYTES_A_TOKEN);
+    let limit = (limit > 0).then_some(limit as u64);
+    let rows = known.map_or(limit, |known| Some(limit.map_or(known, |limit| limit.min(known))));
+    Some((rows?, tokens))
+}
+
+/// A data set of at most so many rows, as the output of that name.
+pub fn dataset(rows: u64) -> BTreeMap<String, Foreseen> {
+    one("dataset", Foreseen::made(None, fact(Foreseen::ROWS, rows.into())))
+}
+
 /// A model of this shape, as the output of that name.
 pub fn model(config: &Config) -> BTreeMap<String, Foreseen> {
     one("model", Foreseen::made(Some(weight_bytes(config, Precision::F32)), fact(CONFIG, config.to_json().into())))

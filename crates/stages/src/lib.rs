@@ -9,6 +9,7 @@ mod eval;
 mod examples;
 mod fetch;
 mod forecast;
+mod grade;
 mod grpo;
 mod history;
 mod import;
@@ -20,6 +21,7 @@ pub mod page;
 mod pretrain;
 mod prompt;
 mod report;
+mod respondent;
 mod rows;
 mod sft;
 mod supervised;
@@ -41,6 +43,7 @@ pub fn kinds() -> Kinds {
         &synth::Synth,
         &synth::Benchmarks,
         &teach::Teach,
+        &grade::Grade,
         &tokenizer::TrainTokenizer,
         &pretrain::Pretrain,
         &sft::Sft,

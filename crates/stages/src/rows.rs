@@ -1,13 +1,43 @@
 //! The rows that stages hand one another, in TRL's column names.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use gazal_data::rows::{read_all, split_in};
+use gazal_data::rows::{read, read_all, split_in};
+use gazal_data::{DataError, Row, row_digest};
 use gazal_stage_api::StageError;
 use gazal_tasks::Item;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+/// The rows of the split `train`, of all folders, as a stream: the first ones, or all for 0.
+pub fn in_training(folders: &[PathBuf], limit: usize) -> impl Iterator<Item = Result<Row, DataError>> + use<> {
+    let files: Vec<PathBuf> = folders.iter().flat_map(|folder| split_in(folder, "train")).collect();
+    let rows = files.into_iter().flat_map(|file| match read::<Row>(&file) {
+        Ok(rows) => Box::new(rows) as Box<dyn Iterator<Item = _>>,
+        Err(error) => Box::new(std::iter::once(Err(error))),
+    });
+    rows.take(if limit == 0 { usize::MAX } else { limit })
+}
+
+/// The row's `id`; where it has none, the digest of what it says.
+pub fn id(row: &Row) -> String {
+    match row.get("id").and_then(Value::as_str) {
+        Some(id) => id.to_string(),
+        None => row_digest(&Value::Object(row.clone())).to_hex()[..16].to_string(),
+    }
+}
+
+/// The row's column `item`.
+///
+/// # Errors
+/// With the row's id: there is none, or it is no question with options.
+pub fn item(row: &Row, id: &str) -> Result<Item, StageError> {
+    let value = row.get("item").cloned().unwrap_or(Value::Null);
+    serde_json::from_value(value).map_err(|error| {
+        StageError::failed(format!("row {id}: a column `item` with a question's options is needed: {error}"))
+    })
+}
 
 /// A row of a language-modelling data set.
 #[derive(Clone, Debug, Serialize, Deserialize)]

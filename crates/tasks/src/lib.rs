@@ -21,4 +21,4 @@ pub use benchmarks::{BENCHMARKS, Benchmark, Prompt, find_file};
 pub use extract::{Extraction, ExtractionRule, answer_part, extract};
 pub use item::Item;
 pub use read::{ReadError, read_items};
-pub use rewards::{Completion, Reward, RewardFunc};
+pub use rewards::{Completion, Pattern, Reward, RewardFunc};

@@ -408,6 +408,7 @@ impl Kind for Grow {
             work: Some(params.millis as f64),
             peak_bytes: Some(size),
             outputs: [("out".to_string(), Foreseen::made(Some(size), facts))].into(),
+            ..Forecast::default()
         }
     }
 

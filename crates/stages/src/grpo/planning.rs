@@ -2,7 +2,7 @@
 //! is what is needed if each ends at once, and what is needed where they are as long as they may be.
 
 use gazal_lm::{AdapterConfig, Config, Tokenizer};
-use gazal_stage_api::{Backend, Context, Forecast, Foresight, Precision, StageError};
+use gazal_stage_api::{Asks, Backend, Context, Forecast, Foresight, Precision, StageError};
 
 use super::Params;
 use super::rollout::PARTS;
@@ -41,16 +41,30 @@ pub fn plan(
 pub fn forecast(params: &Params, inputs: &Foresight) -> Forecast {
     let window = params.per_device_train_batch_size * params.gradient_accumulation_steps;
     let work = Some(params.max_steps as f64 * window as f64);
+    let asks = asks(params);
     let shapes = forecast::config(inputs, "model").zip(forecast::adapter_config(inputs, "adapter"));
-    let Some((config, adapter)) = shapes else { return Forecast { work, ..Forecast::default() } };
+    let Some((config, adapter)) = shapes else { return Forecast { work, asks, ..Forecast::default() } };
     let prompts = Lengths { shortest: 1, longest: 1, targets: 0 };
     let policy = Policy { params, config: &config, adapter: &adapter, prompts };
     let machine = Machine { is_cpu: false, precision: inputs.precision, at_once: &|_| 1 };
     Forecast {
         work,
         peak_bytes: Some(policy.estimate(&machine, 1).total()),
+        asks,
         outputs: forecast::adapter(&config, &adapter),
     }
+}
+
+/// What judges are asked: each about every completion, which is what they read besides the question.
+fn asks(params: &Params) -> Option<Asks> {
+    let generations = params.max_steps.div_ceil(params.updates_per_generation().max(1));
+    let completions = generations * (params.per_device_train_batch_size * params.steps_per_generation()) as u64;
+    let judges = params.reward_funcs.iter().filter_map(|reward| reward.judge());
+    let each = judges.map(|judge| {
+        let lengths = [params.max_completion_length as u64, u64::from(judge.max_tokens)];
+        judge.reach().foresee(completions, lengths)
+    });
+    each.reduce(Asks::and)
 }
 
 struct Machine<'a> {

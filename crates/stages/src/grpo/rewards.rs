@@ -131,6 +131,13 @@ impl RewardParams {
         }
     }
 
+    pub fn judge(&self) -> Option<&JudgeReward> {
+        match self {
+            RewardParams::Asked(Asked::Judge(judge)) => Some(judge),
+            _ => None,
+        }
+    }
+
     fn problems(&self, field: &str, limit: usize) -> Vec<Problem> {
         match self {
             RewardParams::Checked(reward) => failing_examples(field, reward, limit),

@@ -146,6 +146,7 @@ impl Kind for Pretrain {
             work: Some(work),
             peak_bytes: Some(supervised::least_bytes((&config, None, inputs.precision), &params.settings(0), lengths)),
             outputs: forecast::model(&config),
+            ..Forecast::default()
         }
     }
 

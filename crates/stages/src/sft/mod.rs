@@ -199,6 +199,7 @@ impl Kind for Sft {
             work,
             peak_bytes: Some(supervised::least_bytes((&config, Some(&adapter), inputs.precision), &settings, lengths)),
             outputs: forecast::adapter(&config, &adapter),
+            ..Forecast::default()
         }
     }
 

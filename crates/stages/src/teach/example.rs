@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Params;
 use super::question::Question;
-use super::teacher::Answer;
+use crate::respondent::Answer;
 
 /// Why an answer is no example. The names stand in `rejected`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,20 +9,18 @@
 //! rows of which ten were edited, ten are asked again.
 
 mod example;
-mod local;
 mod question;
 mod run;
-mod teacher;
-#[cfg(test)]
-mod tests;
 
-use gazal_lm::SamplingParams;
-use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, OutPort, PortType, Problem, StageError, Traits};
+use gazal_stage_api::{
+    Context, Declared, Forecast, Foresight, InPort, JsonSchema, Kind, OutPort, PortType, Problem, StageError, Traits,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::defaults;
 use crate::defaults::check_positive;
 use crate::endpoint::Reach;
+use crate::respondent::Asking;
+use crate::{defaults, forecast};
 use question::{Asked, Templates};
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -87,8 +85,16 @@ fn max_new_tokens() -> usize {
 }
 
 impl Params {
-    fn sampling(&self) -> SamplingParams {
-        SamplingParams { temperature: self.temperature, top_p: self.top_p, ..SamplingParams::default() }
+    fn asking(&self) -> Asking<'_> {
+        Asking {
+            memo: Teach::NAME,
+            model: self.model.as_deref(),
+            endpoint: &self.endpoint,
+            temperature: self.temperature,
+            top_p: self.top_p,
+            max_new_tokens: self.max_new_tokens,
+            batch_size: self.batch_size,
+        }
     }
 }
 
@@ -140,6 +146,23 @@ impl Kind for Teach {
             problems.push(problem.with_help("raise `temperature`, or take one"));
         }
         problems
+    }
+
+    fn forecast(&self, params: &Params, inputs: &Foresight) -> Forecast {
+        let Some((rows, row)) = forecast::rows(inputs, "rows", params.limit) else { return Forecast::default() };
+        let templates = match params.templates_per_row {
+            0 => params.templates.len(),
+            some => some.min(params.templates.len()),
+        };
+        let requests = rows.saturating_mul((templates * params.num_generations) as u64);
+        let asked = question::length(&params.templates) / forecast::BYTES_A_TOKEN;
+        let asks = params.endpoint.foresee(requests, [row + asked, params.max_new_tokens as u64]);
+        Forecast {
+            work: Some(requests as f64),
+            asks: params.model.is_some().then_some(asks),
+            outputs: forecast::dataset(requests),
+            ..Forecast::default()
+        }
     }
 
     fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {

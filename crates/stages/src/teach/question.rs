@@ -3,13 +3,11 @@
 use gazal_data::{Row, row_digest};
 use gazal_stage_api::schemars::JsonSchema;
 use gazal_stage_api::{Problem, StageError};
-use minijinja::value::Serde;
-use minijinja::{Environment, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-/// Steps that a template may take.
-const FUEL: u64 = 1_000_000;
+use crate::respondent::wording::Wording;
+use crate::rows;
 
 /// A template by its shipped name, or one's own.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +16,15 @@ const FUEL: u64 = 1_000_000;
 pub enum Asked {
     Shipped(Shipped),
     Own(Template),
+}
+
+impl Asked {
+    fn template(&self) -> Template {
+        match self {
+            Asked::Shipped(shipped) => shipped.template(),
+            Asked::Own(template) => template.clone(),
+        }
+    }
 }
 
 /// The four types of reasoning that Gazal-R1's examples are of.
@@ -82,6 +89,12 @@ impl Shipped {
     }
 }
 
+/// Bytes of the longest question, without what the row fills in.
+pub fn length(asked: &[Asked]) -> u64 {
+    let templates = asked.iter().map(Asked::template);
+    templates.map(|template| (template.system.len() + template.user.len()) as u64).max().unwrap_or_default()
+}
+
 /// A question, and what its answer will be an example of.
 #[derive(Clone, Debug)]
 pub struct Question {
@@ -97,30 +110,19 @@ pub struct Question {
 /// Compiled templates.
 pub struct Templates {
     names: Vec<String>,
-    environment: Environment<'static>,
+    wording: Wording,
 }
 
 impl Templates {
     /// # Errors
     /// All templates that are none, that have no name of their own, or that say nothing.
     pub fn new(asked: &[Asked], prompt: &str) -> Result<Templates, Vec<Problem>> {
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_fuel(Some(FUEL));
-        let (mut names, mut problems) = (Vec::new(), Vec::new());
-        let mut add = |field: String, name: String, source: String| {
-            if let Err(error) = environment.add_template_owned(name, source) {
-                problems.push(Problem::new(&field, format!("is no template: {error:#}")));
-            }
-        };
-        add("prompt".into(), PROMPT.into(), prompt.into());
+        let mut wording = Wording::new();
+        let mut problems: Vec<Problem> = wording.add(PROMPT, PROMPT.into(), prompt.into()).err().into_iter().collect();
+        let mut names = Vec::new();
         for (at, asked) in asked.iter().enumerate() {
-            let Template { name, system, user } = match asked {
-                Asked::Shipped(shipped) => shipped.template(),
-                Asked::Own(template) => template.clone(),
-            };
-            add(format!("templates[{at}].system"), place(&name, "system"), system);
-            add(format!("templates[{at}].user"), place(&name, "user"), user);
+            let Template { name, system, user } = asked.template();
+            problems.extend(wording.add_question(&format!("templates[{at}]"), &name, [system, user]));
             names.push(name);
         }
         for (at, name) in names.iter().enumerate() {
@@ -133,7 +135,7 @@ impl Templates {
         if names.is_empty() {
             problems.push(Problem::new("templates", "has no template"));
         }
-        if problems.is_empty() { Ok(Templates { names, environment }) } else { Err(problems) }
+        if problems.is_empty() { Ok(Templates { names, wording }) } else { Err(problems) }
     }
 
     /// What is asked about a row, with so many templates of all, or all for 0. Which ones follows from the row alone, so
@@ -143,45 +145,19 @@ impl Templates {
     /// A column that the row has not.
     pub fn questions(&self, row: &Row, per_row: usize) -> Result<Vec<Question>, StageError> {
         let digest = row_digest(&Value::Object(row.clone()));
-        let parent = match row.get("id").and_then(Value::as_str) {
-            Some(id) => id.to_string(),
-            None => digest.to_hex()[..16].to_string(),
-        };
-        let prompt = self.render(PROMPT, row, &parent)?;
+        let parent = rows::id(row);
+        let prompt = self.wording.render(PROMPT, row, &parent)?;
         let count = if per_row == 0 { self.names.len() } else { per_row.min(self.names.len()) };
         let first = usize::from(digest.as_bytes()[0]);
         (0..count)
             .map(|at| {
                 let name = &self.names[(first + at) % self.names.len()];
-                let [system, user] = ["system", "user"].map(|role| self.render(&place(name, role), row, &parent));
-                let (system, user) = (system?, user?);
-                let mut messages = Vec::new();
-                if !system.is_empty() {
-                    messages.push(json!({ "role": "system", "content": system }));
-                }
-                messages.push(json!({ "role": "user", "content": user }));
+                let messages = self.wording.messages(name, row, &parent)?;
                 Ok(Question { parent: parent.clone(), template: name.clone(), messages, prompt: prompt.clone() })
             })
             .collect()
-    }
-
-    fn render(&self, name: &str, row: &Row, parent: &str) -> Result<String, StageError> {
-        let rendered = self.environment.get_template(name).and_then(|template| template.render(Serde(row)));
-        rendered.map_err(|error| {
-            let columns: Vec<&str> = row.keys().map(String::as_str).collect();
-            let why = error.to_string();
-            StageError::failed(format!(
-                "row {parent}, template `{name}`: {why}; its columns are {}",
-                columns.join(", ")
-            ))
-        })
     }
 }
 
 /// The student's prompt among the templates.
 const PROMPT: &str = "prompt";
-
-/// The name of a part of a template.
-fn place(name: &str, role: &str) -> String {
-    format!("{name}.{role}")
-}

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use gazal_data::rows::{read, split_in};
-use gazal_data::{DataError, Row, jsonl, row_digest};
+use gazal_data::{Row, jsonl};
 use gazal_stage_api::{Context, Level, StageError};
-use gazal_tasks::Item;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Params;
 use super::example::{Origin, Reason, check, example};
 use super::question::{Question, Templates};
-use super::teacher::{Answer, Teacher, Wish};
+use crate::respondent::{Answer, Respondent, Wish};
+use crate::rows::{self, in_training};
 
 /// Rows that are asked about side by side.
 const AT_ONCE: usize = 256;
@@ -19,14 +18,15 @@ const AT_ONCE: usize = 256;
 pub fn run(params: &Params, context: &mut Context) -> Result<(), StageError> {
     let templates = Templates::new(&params.templates, &params.prompt)
         .map_err(|problems| StageError::failed(problems.first().map_or("", |problem| &problem.message)))?;
-    let total = rows(params, context).try_fold(0, |count, row| row.map(|_| count + 1)).map_err(StageError::failed)?;
-    let teacher = Teacher::open(params, context)?;
+    let rows = || in_training(context.inputs("rows"), params.limit);
+    let total = rows().try_fold(0, |count, row| row.map(|_| count + 1)).map_err(StageError::failed)?;
+    let teacher = Respondent::open(params.asking(), context)?;
     let mut taught = Taught { params, teacher, counts: BTreeMap::new(), kept: 0 };
     let mut examples =
         jsonl::Writer::create(&context.output("dataset")?.join("train.jsonl")).map_err(StageError::failed)?;
     let mut rejected =
         jsonl::Writer::create(&context.output("rejected")?.join("train.jsonl")).map_err(StageError::failed)?;
-    let (mut source, mut done) = (rows(params, context), 0);
+    let (mut source, mut done) = (rows(), 0);
     loop {
         let some = source.by_ref().take(AT_ONCE).collect::<Result<Vec<Row>, _>>().map_err(StageError::failed)?;
         if some.is_empty() {
@@ -40,28 +40,17 @@ pub fn run(params: &Params, context: &mut Context) -> Result<(), StageError> {
             .map_err(StageError::failed)?;
         }
         done += some.len() as u64;
-        context.progress(done, total, "rows", &[("kept", taught.kept as f64), ("cost", taught.cost())]);
+        context.progress(done, total, "rows", &[("kept", taught.kept as f64), ("cost", taught.teacher.cost())]);
     }
     examples.finish().map_err(StageError::failed)?;
     rejected.finish().map_err(StageError::failed)?;
     taught.finish(context)
 }
 
-/// The rows of the split `train`, of all folders, as far as they are asked about.
-fn rows(params: &Params, context: &Context) -> impl Iterator<Item = Result<Row, DataError>> + use<> {
-    let folders = context.inputs("rows").to_vec();
-    let files = folders.into_iter().flat_map(|folder| split_in(&folder, "train"));
-    let rows = files.flat_map(|file| match read::<Row>(&file) {
-        Ok(rows) => Box::new(rows) as Box<dyn Iterator<Item = _>>,
-        Err(error) => Box::new(std::iter::once(Err(error))),
-    });
-    rows.take(if params.limit == 0 { usize::MAX } else { params.limit })
-}
-
 /// The teacher, and how it goes.
 struct Taught<'a> {
     params: &'a Params,
-    teacher: Teacher,
+    teacher: Respondent<'a>,
     /// Of rejected answers.
     counts: BTreeMap<Reason, usize>,
     kept: usize,
@@ -90,13 +79,13 @@ impl Taught<'_> {
             }
         }
         let wishes: Vec<Wish> = places.iter().map(Place::wish).collect();
-        let answers = self.teacher.answer(self.params, &wishes, context)?;
+        let answers = self.teacher.answer(&wishes, context)?;
         places.iter().zip(answers).map(|(place, answer)| self.judge(place, answer)).collect()
     }
 
     fn judge(&mut self, place: &Place, answer: Result<Answer, String>) -> Result<Result<Row, Row>, StageError> {
         let origin = Origin { question: &place.question, teacher: self.teacher.name(), generation: place.generation };
-        let item = if self.params.verify { Some(item(place)?) } else { None };
+        let item = if self.params.verify { Some(rows::item(place.row, &place.question.parent)?) } else { None };
         let silent = |why| Answer { text: why, cut: false };
         let (reason, answer) = match answer {
             Ok(answer) => (check(self.params, item.as_ref(), &answer), answer),
@@ -114,11 +103,6 @@ impl Taught<'_> {
         Ok(Ok(row))
     }
 
-    /// Money, where the price is known.
-    fn cost(&self) -> f64 {
-        self.params.endpoint.price.zip(self.teacher.spent()).map_or(0.0, |(price, spent)| price.of(spent))
-    }
-
     fn finish(self, context: &mut Context) -> Result<(), StageError> {
         let rejected: usize = self.counts.values().sum();
         let named: BTreeMap<&str, usize> = self.counts.iter().map(|(reason, count)| (reason.name(), *count)).collect();
@@ -127,7 +111,7 @@ impl Taught<'_> {
             "kept": self.kept,
             "rejected": named,
             "spent": self.teacher.spent(),
-            "cost": self.cost(),
+            "cost": self.teacher.cost(),
         });
         let path = context.output("report")?.join("teach.json");
         std::fs::write(&path, format!("{report:#}\n")).map_err(StageError::io(&path))?;
@@ -149,17 +133,6 @@ impl Taught<'_> {
 impl Place<'_> {
     fn wish(&self) -> Wish {
         let Question { parent, template, messages, .. } = &self.question;
-        let digest = row_digest(&json!([parent, template, self.generation]));
-        let [a, b, c, d, ..] = *digest.as_bytes();
-        // Some servers take no number that is negative as one of 32 bits.
-        Wish { messages: messages.clone(), seed: u32::from_le_bytes([a, b, c, d]) >> 1 }
+        Wish::new(messages.clone(), &json!([parent, template, self.generation]))
     }
-}
-
-fn item(place: &Place) -> Result<Item, StageError> {
-    let parent = &place.question.parent;
-    let value = place.row.get("item").cloned().unwrap_or(Value::Null);
-    serde_json::from_value(value).map_err(|error| {
-        StageError::failed(format!("row {parent}: `verify` needs a column `item` with a question's options: {error}"))
-    })
 }

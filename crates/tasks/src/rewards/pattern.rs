@@ -30,7 +30,7 @@ impl Pattern {
     }
 
     /// What the expression's group holds in each match, as far as the search went.
-    pub(crate) fn groups<'a>(&self, text: &'a str) -> impl Iterator<Item = &'a str> {
+    pub fn groups<'a>(&self, text: &'a str) -> impl Iterator<Item = &'a str> {
         let found = self.0.captures_iter(text).map_while(Result::ok);
         found.filter_map(|captures| captures.get(1).map(|group| group.as_str()))
     }

@@ -1,18 +1,17 @@
-//! The model of an earlier stage as a teacher.
+//! The model of an earlier stage.
 
 use gazal_data::Stream;
-use gazal_lm::{ChatOptions, Decoder, GenerationConfig, Tokenizer, generate, load_adapter};
+use gazal_lm::{ChatOptions, Decoder, GenerationConfig, SamplingParams, Tokenizer, generate, load_adapter};
 use gazal_stage_api::{Context, StageError};
 use serde_json::Value;
 
-use super::Params;
-use super::teacher::{Answer, MEMO, Wish, fingerprint, memo_key};
+use super::{Answer, Asking, Wish, fingerprint, memo_key};
 use crate::device;
 
 pub struct Local {
     decoder: Decoder,
     tokenizer: Tokenizer,
-    /// The digest of its files, which stands for it in the memo and in examples.
+    /// The digest of its files, which stands for it in the memo and in rows.
     name: String,
     seed: u64,
 }
@@ -41,17 +40,17 @@ impl Local {
     ///
     /// # Errors
     /// A memo that cannot be used, a prompt that is longer than the model's context, or cancellation.
-    pub fn answer(&self, params: &Params, wishes: &[Wish], context: &Context) -> Result<Vec<Answer>, StageError> {
-        let memo = context.memo(MEMO)?;
-        let keys: Vec<String> = wishes.iter().map(|wish| memo_key(&self.name, params, wish)).collect();
+    pub fn answer(&self, asking: &Asking, wishes: &[Wish], context: &Context) -> Result<Vec<Answer>, StageError> {
+        let memo = context.memo(asking.memo)?;
+        let keys: Vec<String> = wishes.iter().map(|wish| memo_key(asking, &self.name, wish)).collect();
         let known = |key: &String| -> Result<Option<Answer>, StageError> {
             Ok(memo.get(key.as_bytes())?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
         };
         let mut answers = keys.iter().map(known).collect::<Result<Vec<_>, _>>()?;
         let open: Vec<usize> = (0..wishes.len()).filter(|&at| answers[at].is_none()).collect();
-        for batch in open.chunks(params.batch_size) {
+        for batch in open.chunks(asking.batch_size) {
             let wanted: Vec<&Wish> = batch.iter().map(|&at| &wishes[at]).collect();
-            for (&at, answer) in batch.iter().zip(self.generate(params, &wanted)?) {
+            for (&at, answer) in batch.iter().zip(self.generate(asking, &wanted)?) {
                 let text = serde_json::to_string(&answer).map_err(StageError::failed)?;
                 memo.put(keys[at].as_bytes(), text.as_bytes())?;
                 answers[at] = Some(answer);
@@ -64,8 +63,8 @@ impl Local {
     }
 
     /// An answer's random numbers belong to its wish, not to its place in the batch.
-    fn generate(&self, params: &Params, wishes: &[&Wish]) -> Result<Vec<Answer>, StageError> {
-        let longest = self.decoder.config.max_position_embeddings.saturating_sub(params.max_new_tokens);
+    fn generate(&self, asking: &Asking, wishes: &[&Wish]) -> Result<Vec<Answer>, StageError> {
+        let longest = self.decoder.config.max_position_embeddings.saturating_sub(asking.max_new_tokens);
         let mut prompts = Vec::with_capacity(wishes.len());
         for wish in wishes {
             let ids = self.encode(&wish.messages)?;
@@ -78,15 +77,19 @@ impl Local {
             prompts.push(ids);
         }
         let config = GenerationConfig {
-            sampling: params.sampling(),
-            max_new_tokens: params.max_new_tokens,
+            sampling: SamplingParams {
+                temperature: asking.temperature,
+                top_p: asking.top_p,
+                ..SamplingParams::default()
+            },
+            max_new_tokens: asking.max_new_tokens,
             eos: self.tokenizer.eos_ids.clone(),
             pad: self.tokenizer.pad,
             num_generations: 1,
         };
         let streams: Vec<Stream> = wishes
             .iter()
-            .map(|wish| Stream::new(self.seed, &format!("teach {} {:?}", wish.seed, wish.messages)))
+            .map(|wish| Stream::new(self.seed, &format!("{} {} {:?}", asking.memo, wish.seed, wish.messages)))
             .collect();
         let generated = generate(&self.decoder, &prompts, &config, &|row, step| streams[row].uniform(step as u64, 0));
         let answer = |generated: gazal_lm::Generated| {

@@ -1,21 +1,37 @@
-//! Who answers, behind one interface.
+//! A language model that is asked about rows: one behind an endpoint, or the model of an earlier stage.
+//!
+//! Every answer is kept in the memo under all that it follows from: the model, the question, how it samples.
+
+mod local;
+pub mod wording;
 
 use std::path::Path;
 
-use gazal_data::canonical;
+use gazal_data::{canonical, row_digest};
 use gazal_net::{Ask, Spent};
 use gazal_stage_api::{Context, StageError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Params;
-use super::local::Local;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Reach};
+use local::Local;
 
-/// The namespace of the memo.
-pub const MEMO: &str = "teach";
+/// How a model is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    /// The namespace of the memo.
+    pub memo: &'static str,
+    /// The model's id at the endpoint; without it the model at the port `model` answers.
+    pub model: Option<&'a str>,
+    pub endpoint: &'a Reach,
+    pub temperature: f64,
+    pub top_p: f64,
+    pub max_new_tokens: usize,
+    /// Rows that a model of an earlier stage answers side by side.
+    pub batch_size: usize,
+}
 
-/// A question to a teacher: the messages, and which of several answers is wanted.
+/// A question: the messages, and which of several answers is wanted.
 #[derive(Clone, Debug)]
 pub struct Wish {
     pub messages: Vec<Value>,
@@ -23,7 +39,16 @@ pub struct Wish {
     pub seed: u32,
 }
 
-/// What a teacher said.
+impl Wish {
+    /// With the number that belongs to `of`.
+    pub fn new(messages: Vec<Value>, of: &Value) -> Wish {
+        let [a, b, c, d, ..] = *row_digest(of).as_bytes();
+        // Some servers take no number that is negative as one of 32 bits.
+        Wish { messages, seed: u32::from_le_bytes([a, b, c, d]) >> 1 }
+    }
+}
+
+/// What the model said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// Reasoning that the teacher tells apart is put between `<think>` and `</think>`.
@@ -33,73 +58,79 @@ pub struct Answer {
 }
 
 /// A language model that is asked.
+pub struct Respondent<'a> {
+    asking: Asking<'a>,
+    model: Model,
+}
+
 #[expect(clippy::large_enum_variant, reason = "there is one in a stage")]
-pub enum Teacher {
-    Endpoint { endpoint: Endpoint, model: String },
+enum Model {
+    Endpoint { endpoint: Endpoint, name: String },
     Local(Local),
 }
 
-impl Teacher {
+impl<'a> Respondent<'a> {
     /// # Errors
     /// No address, or a model that cannot be loaded.
-    pub fn open(params: &Params, context: &Context) -> Result<Teacher, StageError> {
-        match &params.model {
+    pub fn open(asking: Asking<'a>, context: &Context) -> Result<Respondent<'a>, StageError> {
+        let model = match asking.model {
             Some(model) => {
-                let endpoint = Endpoint::open(&params.endpoint, "endpoint.", (MEMO, "teacher"), context)?;
-                Ok(Teacher::Endpoint { endpoint, model: model.clone() })
+                let endpoint = Endpoint::open(asking.endpoint, "endpoint.", (asking.memo, asking.memo), context)?;
+                Model::Endpoint { endpoint, name: model.to_string() }
             }
-            None => Local::open(context).map(Teacher::Local),
-        }
+            None => Model::Local(Local::open(context)?),
+        };
+        Ok(Respondent { asking, model })
     }
 
-    /// As examples name it.
+    /// As rows name it.
     pub fn name(&self) -> &str {
-        match self {
-            Teacher::Endpoint { model, .. } => model,
-            Teacher::Local(local) => local.name(),
+        match &self.model {
+            Model::Endpoint { name, .. } => name,
+            Model::Local(local) => local.name(),
         }
     }
 
     /// What has been spent at an endpoint.
     pub fn spent(&self) -> Option<Spent> {
-        match self {
-            Teacher::Endpoint { endpoint, .. } => Some(endpoint.spent()),
-            Teacher::Local(_) => None,
+        match &self.model {
+            Model::Endpoint { endpoint, .. } => Some(endpoint.spent()),
+            Model::Local(_) => None,
         }
+    }
+
+    /// Money, where the price is known.
+    pub fn cost(&self) -> f64 {
+        self.asking.endpoint.price.zip(self.spent()).map_or(0.0, |(price, spent)| price.of(spent))
     }
 
     /// An answer to each wish, or why there is none.
     ///
     /// # Errors
     /// What would stand in the way of every other question too.
-    pub fn answer(
-        &self,
-        params: &Params,
-        wishes: &[Wish],
-        context: &Context,
-    ) -> Result<Vec<Result<Answer, String>>, StageError> {
-        match self {
-            Teacher::Endpoint { endpoint, model } => {
-                let asks: Vec<Ask> = wishes.iter().map(|wish| ask(params, model, wish)).collect();
+    pub fn answer(&self, wishes: &[Wish], context: &Context) -> Result<Vec<Result<Answer, String>>, StageError> {
+        match &self.model {
+            Model::Endpoint { endpoint, name } => {
+                let asks: Vec<Ask> = wishes.iter().map(|wish| ask(&self.asking, name, wish)).collect();
                 let replies = endpoint.ask(asks.iter(), context)?;
                 let silence = replies.trouble.as_ref().map_or_else(|| "no answer".into(), ToString::to_string);
                 let answer = |ask: &Ask| replies.to(ask).map(said).ok_or_else(|| silence.clone());
                 Ok(asks.iter().map(answer).collect())
             }
-            Teacher::Local(local) => Ok(local.answer(params, wishes, context)?.into_iter().map(Ok).collect()),
+            Model::Local(local) => Ok(local.answer(&self.asking, wishes, context)?.into_iter().map(Ok).collect()),
         }
     }
 }
 
 /// The whole question to an endpoint. `seed` is part of OpenAI's interface; where a server knows nothing of it, the answers
 /// differ by chance.
-fn ask(params: &Params, model: &str, wish: &Wish) -> Ask {
+fn ask(asking: &Asking, model: &str, wish: &Wish) -> Ask {
     json!({
         "model": model,
         "messages": wish.messages,
-        "temperature": params.temperature,
-        "top_p": params.top_p,
-        "max_tokens": params.max_new_tokens,
+        "temperature": asking.temperature,
+        "top_p": asking.top_p,
+        "max_tokens": asking.max_new_tokens,
         "seed": wish.seed,
     })
 }
@@ -113,8 +144,8 @@ fn said(reply: &gazal_net::Reply) -> Answer {
 }
 
 /// What a local model's answer is kept under.
-pub fn memo_key(teacher: &str, params: &Params, wish: &Wish) -> String {
-    let mut question = ask(params, teacher, wish);
+fn memo_key(asking: &Asking, model: &str, wish: &Wish) -> String {
+    let mut question = ask(asking, model, wish);
     question["local"] = true.into();
     canonical(&question)
 }
@@ -123,7 +154,7 @@ pub fn memo_key(teacher: &str, params: &Params, wish: &Wish) -> String {
 ///
 /// # Errors
 /// A file that cannot be read.
-pub fn fingerprint(folders: &[&Path]) -> Result<String, StageError> {
+fn fingerprint(folders: &[&Path]) -> Result<String, StageError> {
     let mut hasher = blake3::Hasher::new();
     for folder in folders {
         let entries = std::fs::read_dir(folder).map_err(StageError::io(folder))?;
