@@ -10,6 +10,7 @@ mod extract;
 #[cfg(test)]
 mod fixture;
 mod item;
+pub mod numpy;
 pub mod published;
 mod read;
 pub mod rewards;
