@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use bootstrap::{Bootstrap, Tails};
 pub use comparison::{Comparison, Verdict};
-pub use correction::{benjamini_hochberg, holm};
+pub use correction::{benjamini_hochberg, bonferroni, holm};
 pub use permutation::{SignFlip, SignFlips};
 pub use power::{items_needed, paired_resolution, planned_resolution, single_resolution};
 pub use proportion::{accuracy, clopper_pearson, wilson};
