@@ -16,6 +16,7 @@ mod read;
 pub mod rewards;
 pub mod scoring;
 pub mod stats;
+pub mod symmetry;
 pub mod training;
 
 pub use benchmarks::{BENCHMARKS, Benchmark, Prompt, find_file};

@@ -1,0 +1,46 @@
+//! The symmetry study's data and estimates for whom compares them with numpy's (`tests/bench/symmetry`): a JSON list
+//! of cases on standard input, each a function's name and its numbers; a JSON list of results on standard output.
+
+#![allow(clippy::print_stdout)]
+
+use std::error::Error;
+
+use gazal_tasks::symmetry::{Cell, DataChecks, Petals};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+#[derive(Deserialize)]
+#[serde(tag = "function", rename_all = "snake_case")]
+enum Case {
+    Petals {
+        #[serde(flatten)]
+        cell: Cell,
+    },
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let cases: Vec<Case> = serde_json::from_reader(std::io::stdin().lock())?;
+    let results: Vec<Value> = cases.iter().map(result).collect();
+    println!("{}", json!(results));
+    Ok(())
+}
+
+fn result(case: &Case) -> Value {
+    match case {
+        Case::Petals { cell } => {
+            let data = cell.petals();
+            let checks = DataChecks::of(cell, &data);
+            let numbers = (checks.positive, checks.linear_accuracy, checks.shared_points, checks.symmetry);
+            json!({ "hash": data.hash(), "whole": whole(&data), "checks": numbers, "passes": checks.passes() })
+        }
+    }
+}
+
+fn whole(data: &Petals) -> String {
+    let mut hasher = Sha256::new();
+    for part in [&data.train, &data.validation, &data.test] {
+        part.points.iter().flatten().chain(&part.labels).for_each(|number| hasher.update(number.to_le_bytes()));
+    }
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
