@@ -7,7 +7,7 @@ use std::error::Error;
 
 use gazal_tasks::attempts::{maj_at_k, pass_at_k};
 use gazal_tasks::stats::{
-    Bootstrap, Comparison, Score, SignFlip, Tails, accuracy, benjamini_hochberg, clopper_pearson, holm,
+    Bootstrap, Comparison, Score, SignFlip, Tails, accuracy, benjamini_hochberg, bonferroni, clopper_pearson, holm,
     paired_resolution, single_resolution, wilson,
 };
 use serde::Deserialize;
@@ -22,6 +22,7 @@ enum Case {
     SignFlip { differences: Vec<f64> },
     Comparison { left: Vec<f64>, right: Vec<f64>, clusters: Vec<u64> },
     Percentiles { values: Vec<f64> },
+    Bonferroni { p: Vec<f64> },
     Holm { p: Vec<f64> },
     BenjaminiHochberg { p: Vec<f64> },
     PairedResolution { n: usize, discordance: f64 },
@@ -58,6 +59,7 @@ fn result(case: &Case) -> Result<Value, Box<dyn Error>> {
             let found = bootstrap.mean(&[&scores(values, &clusters)])?;
             json!([found.low, found.high])
         }
+        Case::Bonferroni { p } => json!(bonferroni(p)),
         Case::Holm { p } => json!(holm(p)),
         Case::BenjaminiHochberg { p } => json!(benjamini_hochberg(p)),
         Case::PairedResolution { n, discordance } => json!(paired_resolution(*n, *discordance)),

@@ -96,6 +96,7 @@ def cases():
         yield {"function": "wilson", "successes": successes, "trials": trials}, list(proportion_confint(successes, trials, method="wilson"))
         yield {"function": "clopper_pearson", "successes": successes, "trials": trials}, list(proportion_confint(successes, trials, method="beta"))
         p = [DRAW.random() ** 3 for _ in range(DRAW.randint(1, 15))]
+        yield {"function": "bonferroni", "p": p}, list(multipletests(p, method="bonferroni")[1])
         yield {"function": "holm", "p": p}, list(multipletests(p, method="holm")[1])
         yield {"function": "benjamini_hochberg", "p": p}, list(multipletests(p, method="fdr_bh")[1])
         n = DRAW.randint(1, 300)
