@@ -1,5 +1,6 @@
 //! Problems with a checkable answer: benchmarks and their readers, the answer in a generated text, rewards,
-//! the statistics that a report needs, and the search for leaks between training data and benchmarks.
+//! the statistics that a report needs, the search for leaks between training data and benchmarks, and the symmetry
+//! study but for its networks.
 //!
 //! Everything here works on strings, numbers and JSON values; files, tensors and tokens are elsewhere.
 

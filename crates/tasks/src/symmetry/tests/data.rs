@@ -1,11 +1,10 @@
-//! Data and estimates beside numpy, scipy and scikit-learn, as the scripts of `tests/bench/symmetry` printed them.
-
-#![allow(clippy::unwrap_used)]
+//! Data beside numpy's and scikit-learn's, as `tests/bench/symmetry/petals.py` printed them.
 
 use sha2::{Digest, Sha256};
 
-use super::config::hexadecimal;
-use super::*;
+use super::super::config::hexadecimal;
+use super::super::petals::is_in_petal;
+use super::super::*;
 
 fn cell(n: u32, samples: usize, noise: f64, seed: u64) -> Cell {
     Cell { n, samples, noise, seed }
@@ -48,8 +47,7 @@ fn only_training_labels_are_noisy_beyond_the_five_percent() {
     assert_eq!(clean.train.points, noisy.train.points);
     let kept = |sample: &Sample, expected: f64| {
         let angles = sample.points.iter().map(|&[x, y]| libm::atan2(y.into(), x.into()));
-        let kept =
-            angles.zip(&sample.labels).filter(|(angle, label)| petals::is_in_petal(3, *angle) == (**label > 0.5));
+        let kept = angles.zip(&sample.labels).filter(|(angle, label)| is_in_petal(3, *angle) == (**label > 0.5));
         let share = kept.count() as f64 / sample.labels.len() as f64;
         assert!((share - expected).abs() < 0.015, "{share} of labels are the petals', not {expected}");
     };

@@ -1,0 +1,5 @@
+#![allow(clippy::unwrap_used)]
+
+mod data;
+mod estimates;
+mod outcomes;
