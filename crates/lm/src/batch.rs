@@ -75,3 +75,37 @@ pub fn indices(values: impl Iterator<Item = usize>, device: &Device) -> Tensor<1
     let count = values.len();
     Tensor::from_data(TensorData::new(values, [count]), device)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_padded_on_either_side() {
+        let rows: [&[u32]; 2] = [&[1, 2, 3], &[4]];
+        let right = TokenBatch::right_padded(&rows, 9);
+        assert_eq!((right.ids, right.rows, right.width, right.left_pad), (vec![1, 2, 3, 4, 9, 9], 2, 3, vec![0, 0]));
+        let left = TokenBatch::left_padded(&rows, 9);
+        assert_eq!((left.ids, left.left_pad), (vec![1, 2, 3, 9, 9, 4], vec![0, 2]));
+        let none = TokenBatch::right_padded::<Vec<u32>>(&[], 9);
+        assert_eq!((none.ids.len(), none.rows, none.width), (0, 0, 0));
+    }
+
+    /// The position of each column, which it counts from where its document begins.
+    fn positions(batch: &TokenBatch) -> Vec<Vec<usize>> {
+        let count = |origins: Vec<usize>| (0_usize..).zip(origins).map(|(column, origin)| column - origin).collect();
+        batch.origins(0).into_iter().map(count).collect()
+    }
+
+    #[test]
+    fn every_document_of_a_row_counts_from_zero() {
+        let packed = |rows: &[&[u32]], documents: &[&[usize]]| TokenBatch {
+            documents: documents.iter().map(|starts| starts.to_vec()).collect(),
+            ..TokenBatch::right_padded(rows, 0)
+        };
+        assert_eq!(positions(&packed(&[&[1, 2, 3, 4, 5]], &[&[3]])), [[0, 1, 2, 0, 1]]);
+        let two = packed(&[&[1, 2, 3, 4, 5, 6], &[1, 2, 3, 4]], &[&[1, 3], &[2]]);
+        assert_eq!(positions(&two), [[0, 0, 1, 0, 1, 2], [0, 1, 0, 1, 2, 3]]);
+        assert_eq!(positions(&packed(&[&[1, 2, 3], &[4]], &[])), [[0, 1, 2]], "one row speaks for both");
+    }
+}

@@ -7,7 +7,9 @@ use burn::tensor::Device;
 use serde_json::Value;
 
 use crate::weights::{Weights, largest_difference, to_host};
-use crate::{Decoder, GenerationConfig, SamplingParams, TokenBatch, Tokenizer, Trainable, generate, load_adapter};
+use crate::{
+    Decoder, GenerationConfig, SamplingParams, TokenBatch, Tokenizer, Trainable, generate, load_adapter, uniform,
+};
 
 /// `GAZAL_FIXTURES`, or the copy in the repository.
 pub(crate) fn folder(name: &str) -> PathBuf {
@@ -256,4 +258,33 @@ fn a_sequence_does_not_depend_on_its_neighbours() {
             assert_eq!(a.ids, b.ids);
         }
     }
+}
+
+/// A completion whose last token that is allowed is an eos has ended by itself; with one token less it is cut off.
+#[test]
+fn an_eos_exactly_at_the_limit_is_an_end() {
+    let (decoder, prompts) = dora_model();
+    let completed = |eos: &[u32], max_new_tokens: usize| {
+        let sampling = SamplingParams::default();
+        let config = GenerationConfig { sampling, max_new_tokens, eos: eos.to_vec(), pad: 0, num_generations: 1 };
+        generate(&decoder, &prompts[..1], &config, &|row, step| uniform(3, row as u64, step)).remove(0)
+    };
+    let free = completed(&[], 12);
+    let last = (1..12).rev().find(|&at| !free.ids[..at].contains(&free.ids[at])).unwrap();
+    let ended = completed(&free.ids[last..=last], last + 1);
+    assert!(ended.finished && ended.ids == free.ids[..=last]);
+    let cut = completed(&free.ids[last..=last], last);
+    assert!(!cut.finished && cut.ids == free.ids[..last]);
+    assert!(!free.finished);
+}
+
+/// A merged model has nothing left to merge, and the one that it came from is as it was.
+#[test]
+fn merging_twice_is_merging_once_and_takes_nothing_away() {
+    let (decoder, prompts) = dora_model();
+    let logits = |decoder: &Decoder| to_host(decoder.forward(&TokenBatch::right_padded(&prompts, 0)));
+    let (before, once) = (logits(&decoder), decoder.merged());
+    assert_eq!(logits(&once.merged()), logits(&once));
+    assert_eq!(logits(&decoder), before);
+    assert_ne!(logits(&decoder.without_adapters()), before);
 }

@@ -129,10 +129,77 @@ fn row_sum(tensor: Tensor<2>) -> Tensor<1> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use burn::tensor::{Device, TensorData};
+    use serde_json::Value;
 
     use super::*;
+    use crate::fixtures::{self, assert_close};
+    use crate::parameter::Slot;
     use crate::weights::to_host;
+
+    /// The numbers of a tensor as the vectors have them.
+    fn numbers(tensor: &Value) -> Vec<f32> {
+        serde_json::from_value(tensor["data"].clone()).unwrap()
+    }
+
+    fn matrix(tensor: &Value) -> Tensor<2> {
+        let shape: [usize; 2] = serde_json::from_value(tensor["shape"].clone()).unwrap();
+        Tensor::from_data(TensorData::new(numbers(tensor), shape), &Device::flex())
+    }
+
+    /// A vector that may be absent.
+    fn vector(tensor: &Value) -> Option<Tensor<1>> {
+        tensor.is_object().then(|| Tensor::from_data(numbers(tensor).as_slice(), &Device::flex()))
+    }
+
+    /// PEFT's own layers: LoRA and DoRA, with either scale, with a bias and without.
+    #[test]
+    fn results_gradients_and_merged_weights_are_pefts() {
+        let file = fixtures::json(&fixtures::folder("vectors/lora_dora_linear.json"));
+        let cases = file["cases"].as_array().unwrap();
+        for case in cases {
+            let bias = case["bias"].is_object();
+            let what = format!("DoRA {}, rsLoRA {}, bias {bias}", case["use_dora"], case["use_rslora"]);
+            let adapter = Adapter::new(
+                matrix(&case["A"]),
+                matrix(&case["B"]),
+                vector(&case["magnitude"]),
+                case["scaling"].as_f64().unwrap(),
+            );
+            let weight = Weight::Plain(matrix(&case["W"]));
+            let mut linear = Linear { weight, bias: vector(&case["bias"]), adapter: Some(adapter) };
+            linear.refresh_norm();
+            let merged = to_host(linear.merged().weight.tensor());
+            assert_close(&merged, &numbers(&case["merged_W"]), 1e-5, &what);
+
+            Slot::Two(linear.weight.plain_mut().unwrap()).track(false);
+            linear.bias.iter_mut().for_each(|bias| Slot::One(bias).track(false));
+            let adapter = linear.adapter.as_mut().unwrap();
+            Slot::Two(&mut adapter.a).track(true);
+            Slot::Two(&mut adapter.b).track(true);
+            adapter.magnitude.iter_mut().for_each(|magnitude| Slot::One(magnitude).track(true));
+            let x = matrix(&case["x"]).autodiff().require_grad();
+            let y = linear.forward(x.clone());
+            assert_close(&to_host(y.clone().inner()), &numbers(&case["y"]), 1e-5, &what);
+            let graph = (y * matrix(&case["dy"]).autodiff()).sum().backward();
+            let adapter = linear.adapter.as_mut().unwrap();
+            let mut found = vec![
+                ("x", x.grad(&graph).map(to_host)),
+                ("A", adapter.a.grad(&graph).map(to_host)),
+                ("B", adapter.b.grad(&graph).map(to_host)),
+            ];
+            if let (Some(magnitude), Some(norm)) = (&adapter.magnitude, &adapter.norm) {
+                found.push(("magnitude", magnitude.grad(&graph).map(to_host)));
+                assert_close(&to_host(norm.clone()), &numbers(&case["weight_norm"]), 1e-5, &what);
+            }
+            assert_eq!(found.len(), case["grads"].as_object().unwrap().len(), "{what}");
+            for (name, found) in found {
+                assert_close(&found.unwrap(), &numbers(&case["grads"][name]), 1e-5, &format!("{name} of {what}"));
+            }
+        }
+        assert_eq!(cases.len(), 8);
+    }
 
     /// I5: DoRA's norm by the factored identity is that of the whole weight.
     #[test]
