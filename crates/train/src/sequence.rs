@@ -171,3 +171,34 @@ pub fn evaluate(decoder: &Decoder, sequences: &[Sequence], batch: usize, pad: u3
     means.into_iter().for_each(|means| sum.add(means));
     sum
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In one row or in two, the same tokens are predicted, each from the one before it in its document.
+    #[test]
+    fn targets_of_packed_documents_are_those_of_the_documents() {
+        let [one, two] = [[1, 2, 3].as_slice(), &[4, 5]].map(|ids| Sequence::new(ids.to_vec(), 1));
+        let packed = Sequence::packed([&one, &two]);
+        let found = labels(&[&packed], 9);
+        assert_eq!((found.positions, found.ids), (vec![0, 1, 3], vec![2, 3, 5]));
+        assert_eq!((found.batch.ids, found.batch.documents), (vec![1, 2, 3, 4, 5], vec![vec![3]]));
+        let padded = labels(&[&one, &two], 9);
+        assert_eq!((padded.positions, padded.ids), (vec![0, 1, 3], vec![2, 3, 5]));
+        assert_eq!(padded.batch.ids, [1, 2, 3, 4, 5, 9]);
+        assert!(padded.batch.documents.is_empty());
+    }
+
+    /// Only what is marked is predicted, and never the first token, whatever the mark and however the row was cut.
+    #[test]
+    fn what_is_not_marked_is_no_target() {
+        let completion = Sequence::new(vec![1, 2, 3, 4], 2);
+        assert_eq!(labels(&[&completion], 0).positions, [1, 2]);
+        let marked = Sequence::masked(vec![1, 2, 3, 4, 5], vec![true, false, true, false, true]);
+        assert_eq!(marked.learnt().collect::<Vec<_>>(), [3, 5]);
+        assert_eq!(marked.part(2, 5).learnt().collect::<Vec<_>>(), [5]);
+        assert_eq!(marked.cut(3).learnt().collect::<Vec<_>>(), [3]);
+        assert_eq!(Sequence::new(vec![1, 2, 3], 2).cut(2).targets(), 0);
+    }
+}

@@ -12,7 +12,8 @@ use gazal_lm::{Decoder, Labels, TokenBatch, Trainable, indices, load_adapter, un
 use crate::fixtures::place;
 use crate::head::{Head, Slopes};
 use crate::{
-    Backward, Followers, Gradients, LossSettings, Noise, OptimConfig, Optimizer, Sequence, reduce, window_gradients,
+    Backward, Followers, Gradients, LossSettings, Noise, OptimConfig, OptimKind, Optimizer, Sequence, reduce,
+    window_gradients,
 };
 
 /// A model of each family, and one with an adapter.
@@ -292,4 +293,92 @@ fn noise_moves_the_loss_and_is_the_same_layer_by_layer() {
     let found = loss_and_gradients(&decoder, &rows, 19, &noisy);
     assert!((found.0 - loss_and_gradients(&decoder, &rows, 19, &plain).0).abs() > 1e-6);
     assert_same(&loss_and_gradients(&decoder, &rows, 19, &by_layer(noisy)), &found, 1e-5, &name);
+}
+
+/// The same of whole models, of which the head trains or an adapter below it does.
+#[test]
+fn the_loss_of_every_model_is_the_same_a_few_rows_at_a_time() {
+    for (name, decoder, trainable) in models() {
+        let all = sequences(decoder.config.vocab_size);
+        let rows: Vec<&[u32]> = all.iter().map(|row| row.ids.as_slice()).collect();
+        let batch = TokenBatch::right_padded(&rows, 0);
+        let labels = Labels { batch, positions: vec![0, 3, 7, 16, 20, 29, 30], ids: vec![1, 5, 2, 0, 7, 3, 3] };
+        let backward = LossSettings::new(trainable, 0).backward;
+        let by = |rows| {
+            let (scores, gradients) =
+                backward.through(&decoder, &labels, None, |head| head.at(0.7).rows_at_once(rows).linear(-1.0 / 7.0));
+            (-scores.log_probs.iter().copied().map(f64::from).sum::<f64>() / 7.0, gradients)
+        };
+        let whole = by(100);
+        assert!(whole.0 > 1.0, "{name}");
+        assert_same(&by(1), &whole, 1e-5, &name);
+        assert_same(&by(3), &whole, 1e-5, &name);
+    }
+}
+
+/// Where nothing is to be learnt there is no loss, and no gradient but zeros.
+#[test]
+fn rows_without_targets_have_no_loss_and_no_gradient() {
+    for (name, decoder, trainable) in models() {
+        let prompts = [vec![3, 1, 4, 1, 5], vec![9, 2]].map(|ids| Sequence::new(ids, 5));
+        let rows: Vec<&Sequence> = prompts.iter().collect();
+        let settings = LossSettings::new(trainable, 0);
+        for how in [settings, by_layer(settings)] {
+            let (loss, gradients) = loss_and_gradients(&decoder, &rows, 0, &how);
+            assert_eq!((loss, gradients.global_norm()), (0.0, 0.0), "{name}");
+        }
+    }
+}
+
+/// How eight rows become micro-batches.
+type Cut = fn(&[Sequence]) -> Vec<Vec<Sequence>>;
+
+/// The losses of 50 steps of AdamW, on eight of the rows each.
+fn trajectory(mut decoder: Decoder, rows: &[Sequence], cut: Cut, how: &LossSettings) -> Vec<f64> {
+    let mut optimizer = Optimizer::new(OptimConfig { kind: OptimKind::Adamw, ..OptimConfig::default() });
+    let mut losses = Vec::new();
+    for step in 0..50 {
+        let window: Vec<Sequence> = (8 * step..8 * step + 8).map(|at| rows[at % rows.len()].clone()).collect();
+        let parts = cut(&window);
+        let parts: Vec<Vec<&Sequence>> = parts.iter().map(|part| part.iter().collect()).collect();
+        let micro_batches: Vec<&[&Sequence]> = parts.iter().map(Vec::as_slice).collect();
+        let (means, mut gradients) = window_gradients((&decoder, &Followers::default()), &micro_batches, how);
+        gradients.clip(1.0);
+        optimizer.step(&mut decoder, how.backward.trainable, &gradients, 1e-3);
+        losses.push(means.loss);
+    }
+    losses
+}
+
+/// I1, I2 and I4 over many steps, where what no single step shows adds up: however the rows of a step are cut, packed and
+/// gone back through, the losses stay together, and do not lie to one side (bounds of TRL's invariants).
+#[test]
+fn i1_a_trajectory_is_the_same_however_its_rows_are_cut() {
+    let row = |index: usize| {
+        let id = |at| (uniform(11, index as u64, at) * 320.0) as u32;
+        Sequence::new((0..5 + index * 7 % 12).map(id).collect(), 1 + index % 3)
+    };
+    let rows: Vec<Sequence> = (0..24).map(row).collect();
+    let whole: Cut = |rows| vec![rows.to_vec()];
+    let alone: Cut = |rows| rows.chunks(1).map(<[Sequence]>::to_vec).collect();
+    let packed: Cut = |rows| rows.chunks(4).map(|part| vec![Sequence::packed(part)]).collect();
+    let chosen = |(name, ..): &(String, Decoder, Trainable)| ["llama", "dora-rslora"].contains(&name.as_str());
+    for (name, decoder, trainable) in models().into_iter().filter(chosen) {
+        let settings = LossSettings::new(trainable, 0);
+        let wanted = trajectory(decoder.clone(), &rows, whole, &settings);
+        // Three steps go once through all rows.
+        assert!(wanted[47..].iter().sum::<f64>() < wanted[..3].iter().sum::<f64>(), "{name} learns nothing");
+        for (what, cut, how) in [
+            ("one by one", alone, settings),
+            ("packed", packed, settings),
+            ("layer by layer", whole, by_layer(settings)),
+            ("packed and layer by layer", packed, by_layer(settings)),
+        ] {
+            let found = trajectory(decoder.clone(), &rows, cut, &how);
+            let residuals: Vec<f64> = found.iter().zip(&wanted).map(|(found, wanted)| found - wanted).collect();
+            let largest = residuals.iter().fold(0.0_f64, |largest, residual| largest.max(residual.abs()));
+            let mean = residuals.iter().sum::<f64>() / 50.0;
+            assert!(largest < 1e-3 && mean.abs() < 1e-5, "{name}, {what}: off by {largest}, {mean} in the mean");
+        }
+    }
 }

@@ -75,6 +75,26 @@ mod tests {
         assert_eq!(high(&entropies, &[false; 6], 0.5), [false; 6]);
     }
 
+    /// Two rows of six, the last two tokens of the second padding: the threshold is of the ten others together.
+    #[test]
+    fn a_threshold_is_of_all_rows_and_padding_does_not_count() {
+        let mut mask = [true; 12];
+        mask[10..].fill(false);
+        let kept = |entropies: &[f64], share: f64| -> Vec<usize> {
+            (0..12).zip(high(entropies, &mask, share)).filter(|(_, kept)| *kept).map(|(at, _)| at).collect()
+        };
+        let rising: Vec<f64> = (1..=12).map(|tenths| f64::from(tenths) / 10.0).collect();
+        // The thresholds are 0.82 and 0.55; all tokens need none.
+        assert_eq!(kept(&rising, 0.2), [8, 9]);
+        assert_eq!(kept(&rising, 0.5), [5, 6, 7, 8, 9]);
+        assert_eq!(kept(&rising, 1.0), (0..10).collect::<Vec<_>>());
+        // 1.4 is the one high entropy of the first row; 0.76 the threshold without what padding has.
+        mask = [true, true, true, true, false, false, true, true, true, true, false, false];
+        let mixed = [0.1, 0.2, 0.3, 1.4, 0.5, 0.14, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
+        let found = high(&mixed, &mask, 0.2);
+        assert!((0..12).all(|at| found[at] == [3, 9].contains(&at)), "{found:?}");
+    }
+
     #[test]
     fn a_quantile_lies_between_its_neighbours() {
         assert_eq!(quantile(vec![4.0, 1.0, 2.0, 3.0], 0.5), 2.5);

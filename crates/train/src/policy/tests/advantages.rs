@@ -41,3 +41,24 @@ fn a_group_without_rewards_or_with_one_does_not_train() {
     let found = advantages_of(&config(ScaleRewards::Group), &[vec![GAP, GAP, GAP, GAP, GAP, 7.0, GAP, GAP]], &[]);
     assert_eq!(found, [0.0; 8]);
 }
+
+/// All groups of a batch at once are what each of them is by the formula, alone.
+#[test]
+fn groups_do_not_see_one_another() {
+    for (groups, size) in [(1, 2), (5, 4), (16, 8)] {
+        let mut numbers = Numbers(groups as u64);
+        let rewards: Vec<f64> = (0..groups * size).map(|_| (4.0 * numbers.next()).floor() / 2.0).collect();
+        for scale in [ScaleRewards::Group, ScaleRewards::None] {
+            let config = AdvantageConfig { group_size: size, ..config(scale) };
+            let found = advantages_of(&config, std::slice::from_ref(&rewards), &[]);
+            let alone = rewards.chunks(size).flat_map(|group| {
+                let mean = group.iter().sum::<f64>() / size as f64;
+                let squares: f64 = group.iter().map(|reward| (reward - mean) * (reward - mean)).sum();
+                let divisor =
+                    if scale == ScaleRewards::None { 1.0 } else { (squares / (size as f64 - 1.0)).sqrt() + 1e-4 };
+                group.iter().map(move |reward| (reward - mean) / divisor)
+            });
+            assert_near(&found, &alone.collect::<Vec<_>>(), 1e-12, &format!("{groups} groups of {size}, {scale:?}"));
+        }
+    }
+}
