@@ -70,6 +70,12 @@ impl Kind for Merge {
         let mut adapted = Decoder::load(folder, &device).map_err(StageError::failed)?;
         load_adapter(&mut adapted, context.input("adapter")?).map_err(StageError::failed)?;
         let merged = adapted.merged();
+        if let Some(name) = unsound(&merged) {
+            return Err(StageError::failed(format!(
+                "the merged `{name}` has a number that is none: the adapter or the model has one, or a row of zeros that \
+                 DoRA divides by; train the adapter again at a lower `learning_rate`"
+            )));
+        }
 
         let rows: Vec<Prompt> = read_split(&[context.input("prompts")?], "train")?;
         let mut ids = Vec::new();
@@ -86,8 +92,8 @@ impl Kind for Merge {
         );
         if difference.logit.is_nan() {
             return Err(StageError::failed(
-                "a logit of the adapted or the merged model is not a number: the adapter or the model has a weight \
-                 that is none, or a row of zeros that DoRA divides by; train the adapter again at a lower `learning_rate`",
+                "a logit of the adapted or the merged model is not a number, though every weight is one: train the adapter \
+                 again at a lower `learning_rate`",
             ));
         }
         if difference.logit > params.max_logit_difference {
@@ -104,6 +110,17 @@ impl Kind for Merge {
         let metrics = json!({ "merge": { "max_logit_difference": difference.logit, "max_kl": difference.kl, "prompts": ids.len() } });
         std::fs::write(&path, format!("{metrics:#}\n")).map_err(StageError::io(&path))
     }
+}
+
+/// The first weight with a number that is none; PEFT's `safe_merge` looks for one too.
+fn unsound(model: &Decoder) -> Option<String> {
+    let mut found = None;
+    model.clone().visit(&mut |name, slot| {
+        if found.is_none() && !to_host(slot.flat().sum()).iter().all(|sum| sum.is_finite()) {
+            found = Some(name.to_string());
+        }
+    });
+    found
 }
 
 /// The largest differences over all real positions.
@@ -158,13 +175,16 @@ mod tests {
         let prompts = [vec![5, 9, 2, 7], vec![1, 2]];
         let sound = compare(&adapted, &adapted.merged(), &prompts, 0);
         assert!(sound.logit > 0.0 && sound.logit < 1e-4 && sound.kl < 1e-6, "{} {}", sound.logit, sound.kl);
-        let mut broken = false;
-        adapted.visit_adapters(&mut |_, mut slot| {
-            if !std::mem::replace(&mut broken, true) {
+        assert_eq!(unsound(&adapted.merged()), None);
+        let mut broken = None;
+        adapted.visit_adapters(&mut |name, mut slot| {
+            if broken.is_none() {
                 slot.set_flat(slot.flat().mul_scalar(f32::NAN));
+                broken = Some(name.replace("base_model.model.", "").replace("lora_A.", ""));
             }
         });
-        let unsound = compare(&adapted, &adapted.merged(), &prompts, 0);
-        assert!(broken && unsound.logit.is_nan() && unsound.kl.is_nan());
+        let difference = compare(&adapted, &adapted.merged(), &prompts, 0);
+        assert!(difference.logit.is_nan() && difference.kl.is_nan());
+        assert!(broken.is_some() && unsound(&adapted.merged()) == broken, "whatever it is compared on");
     }
 }
