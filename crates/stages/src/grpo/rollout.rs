@@ -5,7 +5,7 @@
 
 use gazal_data::Stream;
 use gazal_lm::{Decoder, Form, Generated, GenerationConfig, SamplingParams, Tokenizer};
-use gazal_stage_api::{Context, StageError};
+use gazal_stage_api::{Context, Level, StageError};
 use gazal_tasks::Completion;
 use gazal_train::{advantages, deviation, mean, totals};
 use serde_json::{Map, Value, json};
@@ -103,6 +103,13 @@ impl Rollout {
         rows.iter().for_each(|row| self.answers.add(row.completion.text, &row.question.item));
         self.totals = totals(&self.rewards, &params.reward_weights);
         self.advantages = advantages(&params.advantage_config(), &self.rewards, &params.reward_weights);
+        let unjudged = self.totals.iter().filter(|total| total.is_nan()).count();
+        if unjudged > 0 {
+            let all = self.totals.len();
+            let text =
+                format!("{unjudged} of {all} completions were judged by no reward function: they have no advantage");
+            context.say(Level::Warning, text);
+        }
         Ok(())
     }
 
@@ -190,7 +197,83 @@ fn is_flat(group: &[f64]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    use gazal_stage_api::{Backend, DeviceRequest, Event, Folders, Precision, parse};
+    use gazal_tasks::Item;
+
     use super::*;
+
+    /// Two completions of each of two questions whose right option this is, rewarded; and what was said of it.
+    fn rewarded(reward_funcs: &Value, reward_weights: &Value, answer: usize) -> (Params, Rollout, Vec<String>) {
+        let table = json!({"max_steps": 1, "max_completion_length": 64, "learning_rate": 1e-3, "num_generations": 2,
+            "per_device_train_batch_size": 4, "reward_funcs": reward_funcs, "reward_weights": reward_weights});
+        let params = parse::<Params>(table.as_object().unwrap()).unwrap();
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/models/qwen3"));
+        let tokenizer = Tokenizer::load(folder).unwrap();
+        let generated =
+            |text| Generated { ids: tokenizer.encode(text).unwrap(), finished: true, ..Generated::default() };
+        let completions = [
+            "<think>a</think>The answer is A.",
+            "The answer is A.",
+            "<think>b</think>The answer is B.",
+            "<think>c</think>The answer is B.",
+        ]
+        .map(generated);
+        let item = Item {
+            id: "1".into(),
+            benchmark: "mini_medqa".into(),
+            question: "Why?".into(),
+            context: None,
+            options: vec!["yes".into(), "no".into()],
+            answer,
+            cluster: "1".into(),
+        };
+        let question = Question { prompt: "Why?".into(), item, columns: Map::new() };
+        let mut said = Vec::new();
+        let mut report = |event| {
+            if let Event::Message { text, .. } = event {
+                said.push(text);
+            }
+        };
+        let device = DeviceRequest { backend: Backend::Cpu, precision: Precision::F32 };
+        let never = || false;
+        let mut context = Context::new(Folders::default(), 7, device, &mut report, &never);
+        let scorer = Scorer::open(&params.reward_funcs, &context).unwrap();
+        let mut rollout = Rollout { completions: completions.into(), ..Rollout::default() };
+        rollout.reward(&params, (&[&question, &question], &tokenizer), &scorer, &mut context).unwrap();
+        (params, rollout, said)
+    }
+
+    #[test]
+    fn the_reward_of_a_step_is_the_mean_of_the_weighted_sums() {
+        let (params, rollout, said) = rewarded(&json!(["accuracy", "format"]), &json!([2.0, 0.5]), 0);
+        assert_eq!(rollout.totals, [2.5, 2.0, 0.5, 0.5]);
+        let metrics = rollout.metrics(&params);
+        let number = |name: &str| metrics[name].as_f64().unwrap();
+        assert_eq!((number("reward"), number("frac_reward_zero_std")), (1.375, 0.5));
+        assert!((number("reward_std") - 1.0625_f64.sqrt()).abs() < 1e-12);
+        assert_eq!((number("rewards/accuracy_reward/mean"), number("rewards/think_format_reward/mean")), (0.5, 0.75));
+        assert!((number("rewards/accuracy_reward/std") - (1.0_f64 / 3.0).sqrt()).abs() < 1e-12);
+        assert!(said.is_empty(), "{said:?}");
+    }
+
+    /// A right option that no question has: accuracy cannot tell.
+    #[test]
+    fn what_no_function_judged_is_said_and_has_no_advantage() {
+        let (params, rollout, said) = rewarded(&json!(["accuracy", "format"]), &json!([2.0, 0.5]), 9);
+        assert_eq!(rollout.totals, [0.5, 0.0, 0.5, 0.5], "the other function decides alone");
+        assert!(rollout.advantages[0] > 0.0 && rollout.advantages[2..] == [0.0, 0.0] && said.is_empty(), "{said:?}");
+        let metrics = rollout.metrics(&params);
+        assert_eq!(metrics["rewards/accuracy_reward/missing"], 4.0);
+        assert!(!metrics.contains_key("rewards/accuracy_reward/mean"));
+
+        let (params, rollout, said) = rewarded(&json!(["accuracy"]), &json!([]), 9);
+        assert!(rollout.totals.iter().all(|total| total.is_nan()) && rollout.advantages == [0.0; 4]);
+        assert!(!rollout.metrics(&params).contains_key("reward"), "no reward is not a reward of 0");
+        assert!(said.len() == 1 && said[0].starts_with("4 of 4 completions were judged by no"), "{said:?}");
+    }
 
     #[test]
     fn a_group_is_flat_by_those_that_were_judged() {
