@@ -158,6 +158,7 @@ mod tests {
     use std::path::Path;
 
     use gazal_lm::ChatTemplate;
+    use gazal_stage_api::{Backend, DeviceRequest, Event, Folders, Precision};
     use serde_json::json;
 
     use super::*;
@@ -228,5 +229,39 @@ mod tests {
         assert!(told(&reading(&tokenizer), &parts).unwrap_err().contains("assistant_only_loss"));
         let marked = Reading { assistant_only_loss: true, ..reading(&tokenizer) };
         assert!(told(&marked, &parts).unwrap_err().contains("nothing to learn"), "an empty mask");
+    }
+
+    /// A short row, one that is longer than `max_length` with its completion, and one that is with its prompt alone.
+    #[test]
+    fn what_is_not_learnt_is_counted_and_said() {
+        let tokenizer = tokenizer();
+        let long = "abcdefghijklmnop";
+        let folder = tempfile::tempdir().unwrap();
+        let rows = [("a", "b"), ("a", long), (long, "a")]
+            .map(|(prompt, completion)| format!("{}\n", json!({"prompt": prompt, "completion": completion})));
+        std::fs::write(folder.path().join("train.jsonl"), rows.concat()).unwrap();
+        let max_length = tokenizer.encode(long).unwrap().len();
+        let split = |truncation_mode| {
+            let folders = Folders {
+                inputs: [("dataset".to_string(), vec![folder.path().to_path_buf()])].into(),
+                ..Folders::default()
+            };
+            let mut said = Vec::new();
+            let mut report = |event| {
+                if let Event::Message { text, .. } = event {
+                    said.push(text);
+                }
+            };
+            let device = DeviceRequest { backend: Backend::Cpu, precision: Precision::F32 };
+            let never = || false;
+            let mut context = Context::new(folders, 7, device, &mut report, &never);
+            let reading = Reading { max_length, truncation_mode, ..reading(&tokenizer) };
+            let kept = reading.split(&mut context, "train").unwrap();
+            (kept.iter().map(Sequence::targets).collect::<Vec<_>>(), said)
+        };
+        let long = |done: &str| format!("2 of 3 train examples are longer than {max_length} tokens and were {done}");
+        assert_eq!(split(TruncationMode::Drop), (vec![2], vec![long("dropped")]));
+        let nothing = "1 of 3 train examples have nothing to learn and were dropped".to_string();
+        assert_eq!(split(TruncationMode::KeepStart), (vec![2, max_length - 1], vec![long("cut off"), nothing]));
     }
 }

@@ -1,4 +1,5 @@
 //! Several examples in one row, so that fewer tokens are padding. They do not see one another (`gazal_lm::TokenBatch`).
+//! A departure from TRL: of rows with as much room the one that last got an example gets the next, there the first.
 
 use std::collections::BTreeMap;
 
@@ -55,6 +56,7 @@ fn wrapped(examples: &[Sequence], length: usize) -> Vec<Sequence> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn examples(lengths: &[usize]) -> Vec<Sequence> {
@@ -81,5 +83,46 @@ mod tests {
         assert_eq!(ids, examples(&[3, 6, 5, 4, 2]).iter().flat_map(|row| row.ids.clone()).collect::<Vec<_>>());
         // Beginnings of examples and of rows; the second example is cut at 7, the third and fourth begin at 9 and 14.
         assert_eq!(rows.iter().map(Sequence::targets).sum::<usize>(), 20 - 6);
+    }
+
+    /// TRL 1.16's rows of examples with none, a few and more tokens than a row has. As in [`super::super::examples`] what
+    /// is empty is left out and what is too long cut off before. Rows of `bfd` are compared by how long they are, which
+    /// does not depend on which of several equal ones gets an example.
+    #[test]
+    fn packing_fixture_of_trl() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/vectors/packing.json");
+        let file: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let lists = |value: &serde_json::Value| serde_json::from_value::<Vec<Vec<u32>>>(value.clone()).unwrap();
+        let mut checked = 0;
+        for case in file["cases"].as_array().unwrap() {
+            let (length, wanted) = (case["seq_length"].as_u64().unwrap() as usize, lists(&case["out_input_ids"]));
+            let given = lists(&case["input"]).into_iter().filter(|ids| !ids.is_empty());
+            let examples: Vec<Sequence> = given.map(|ids| Sequence::new(ids, 1)).collect();
+            let ids = |rows: &[Sequence]| rows.iter().map(|row| row.ids.clone()).collect::<Vec<_>>();
+            match case["strategy"].as_str().unwrap() {
+                "wrapped" => {
+                    let rows = pack(&examples, length, PackingStrategy::Wrapped);
+                    // A last row of one token has nothing to learn.
+                    assert_eq!(ids(&rows), wanted.into_iter().filter(|row| row.len() > 1).collect::<Vec<_>>());
+                }
+                "bfd" => {
+                    let examples: Vec<Sequence> = examples.into_iter().map(|example| example.cut(length)).collect();
+                    let rows = pack(&examples, length, PackingStrategy::Bfd);
+                    let lengths = |rows: Vec<Vec<u32>>| {
+                        let mut lengths: Vec<usize> = rows.iter().map(Vec::len).collect();
+                        lengths.sort_unstable();
+                        lengths
+                    };
+                    assert_eq!(lengths(ids(&rows)), lengths(wanted));
+                    for example in examples.iter().map(|example| example.ids.as_slice()) {
+                        let whole = |row: &&Sequence| row.ids.windows(example.len()).any(|part| part == example);
+                        assert_eq!(rows.iter().filter(whole).count(), 1, "{example:?} is whole, and in one row");
+                    }
+                }
+                _ => continue,
+            }
+            checked += 1;
+        }
+        assert_eq!(checked, 8);
     }
 }
