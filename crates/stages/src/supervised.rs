@@ -358,3 +358,36 @@ pub fn history(progress: &Progress, settings: &Settings, rows: usize) -> Result<
         ..History::default()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of steps on three of seven.
+    fn drawn(order: Option<&Stream>, steps: std::ops::Range<u64>) -> Vec<usize> {
+        steps.flat_map(|step| rows_of_step(order, 7, step, 3)).collect()
+    }
+
+    #[test]
+    fn every_epoch_has_every_row_once() {
+        let all = drawn(Some(&Stream::new(1, "data order")), 0..14);
+        let epochs: Vec<&[usize]> = all.chunks(7).collect();
+        for epoch in &epochs {
+            let mut sorted = epoch.to_vec();
+            sorted.sort_unstable();
+            assert_eq!(sorted, (0..7).collect::<Vec<_>>());
+        }
+        assert!(epochs.windows(2).any(|pair| pair[0] != pair[1]), "every epoch has the same order: {epochs:?}");
+        assert_ne!(all, drawn(Some(&Stream::new(2, "data order")), 0..14));
+        assert_eq!(drawn(None, 0..7), (0..21).map(|at| at % 7).collect::<Vec<_>>());
+    }
+
+    /// From a later epoch than the first too, and from within one.
+    #[test]
+    fn i19_rows_after_a_resume_are_those_of_a_run_that_goes_on() {
+        let whole = drawn(Some(&Stream::new(1, "data order")), 0..14);
+        for done in 0..14_u64 {
+            assert_eq!(drawn(Some(&Stream::new(1, "data order")), done..14), whole[3 * done as usize..]);
+        }
+    }
+}

@@ -124,6 +124,16 @@ fn what_cannot_work_is_refused_by_field() {
     assert!(parse::<Params>(&table(json!({"lost_type": "grpo"}))).err().unwrap().message.contains("loss_type"));
 }
 
+/// What has to fit are the completions of a generation, whatever a micro-batch holds.
+#[test]
+fn a_group_may_be_larger_than_a_micro_batch() {
+    let params =
+        read(json!({"num_generations": 6, "per_device_train_batch_size": 3, "gradient_accumulation_steps": 2}));
+    assert_eq!((params.problems(), params.prompts_per_generation()), (Vec::new(), 1));
+    let wrong = json!({"num_generations": 6, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2});
+    assert_eq!(fields(wrong), ["per_device_train_batch_size"]);
+}
+
 /// TRL's warning of a ratio of completions with a loss that sums tokens.
 #[test]
 fn a_ratio_of_completions_with_a_loss_of_tokens_is_warned_of() {

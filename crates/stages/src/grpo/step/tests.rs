@@ -216,6 +216,52 @@ fn i17_dapo_weighs_a_generation_the_same_in_one_step_or_two() {
     assert!(whole.abs() > 1e-4 && (whole - parts).abs() < 1e-6 * whole.abs().max(1.0), "{whole} and {parts}");
 }
 
+/// A generation is cut into windows in its order and gone through `num_iterations` times. With a rate of 0 every ratio
+/// stays 1, so a window's loss is minus the advantages of its tokens over its share of all.
+#[test]
+fn windows_come_in_order_and_again_in_every_iteration() {
+    let params = params(json!({"gradient_accumulation_steps": 1, "steps_per_generation": 2, "num_iterations": 2}));
+    let mut policy = decoder();
+    let mut rollout = rollout(&params, &policy, &SPREAD);
+    rollout.advantages = (1..=8).map(f64::from).collect();
+    let mut parts = Batch::new(&params, &rollout, Models { policy: &decoder(), reference: None, pad: 0 });
+    let lengths: Vec<f64> = rollout.completions.iter().map(|completion| completion.ids.len() as f64).collect();
+    let wanted = [0..4, 4..8].map(|rows| {
+        let sum: f64 = rows.map(|row| rollout.advantages[row] * lengths[row]).sum();
+        -sum / (lengths.iter().sum::<f64>() / 2.0)
+    });
+    let mut optimizer = Optimizer::new(OptimConfig::default());
+    for index in 0..4 {
+        let step = Step { index, rate: 0.0 };
+        let found = number(&update(&params, &mut policy, &mut optimizer, &mut parts, step).unwrap(), "loss");
+        assert!((found - wanted[index % 2]).abs() < 1e-4, "{found} at {index}, not one of {wanted:?} in turn");
+    }
+    assert!((wanted[0] - wanted[1]).abs() > 1.0);
+}
+
+/// I1, of a group that is larger than a micro-batch: its completions are cut apart, and nothing else changes.
+#[test]
+fn i1_a_group_may_be_cut_into_micro_batches() {
+    let step = |size: usize| {
+        let params = params(json!({"num_generations": 8, "per_device_train_batch_size": size,
+            "gradient_accumulation_steps": 8 / size}));
+        let mut policy = decoder();
+        let mut parts = batch(&params, &policy, None, &SPREAD);
+        assert_eq!(parts.parts.len(), 8 / size);
+        let mut optimizer = Optimizer::new(OptimConfig::default());
+        let step = Step { index: 0, rate: 1e-3 };
+        let metrics = update(&params, &mut policy, &mut optimizer, &mut parts, step).unwrap();
+        ["loss", "grad_norm", "entropy"].map(|name| number(&metrics, name))
+    };
+    let whole = step(8);
+    assert!(whole[1] > 1e-3 && whole[2] > 0.1, "{whole:?}");
+    for size in [4, 2, 1] {
+        let near =
+            step(size).iter().zip(whole).all(|(found, whole)| (found - whole).abs() < 1e-4 * whole.abs().max(0.1));
+        assert!(near, "{size}: {:?} and {whole:?}", step(size));
+    }
+}
+
 /// Steps on nothing but the bonus make the policy less sure.
 #[test]
 fn an_entropy_bonus_raises_the_entropy() {
