@@ -19,4 +19,5 @@ mod shape;
 mod space;
 mod store;
 mod teaching;
+mod upstream;
 mod watch;
