@@ -115,7 +115,8 @@ impl Kind for Grpo {
     // 2: what completions answer and how many rewards are missing are in the history; the policy is sampled packed.
     // 3: the gradient of the loss is written out, which rounds otherwise.
     // 4: the history has TensorBoard's events, epochs, and all that transformers' `TrainerState` has.
-    const REVISION: u32 = 4;
+    // 5: completions of equal rewards have no advantage at all, where rounding had left 1e-13.
+    const REVISION: u32 = 5;
     const DOC: &'static str = "Group relative policy optimisation of an adapter with checkable or asked rewards.";
     const TRAITS: Traits = Traits {
         network: true,

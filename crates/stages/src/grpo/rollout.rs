@@ -275,6 +275,19 @@ mod tests {
         assert!(said.len() == 1 && said[0].starts_with("4 of 4 completions were judged by no"), "{said:?}");
     }
 
+    /// The mean of eight times 0.1 is not 0.1 where their sum is rounded.
+    #[test]
+    fn equal_rewards_are_no_difference_that_a_filter_keeps() {
+        let table = json!({"max_steps": 1, "max_completion_length": 8, "learning_rate": 1e-3,
+            "per_device_train_batch_size": 16, "reward_funcs": ["accuracy"]});
+        let params = parse::<Params>(table.as_object().unwrap()).unwrap();
+        let mut totals = vec![0.1; 16];
+        totals[15] = 0.2;
+        let rollout = Rollout { rewards: vec![totals.clone()], totals, ..Rollout::default() };
+        assert_eq!(params.num_generations, 8);
+        assert_eq!(rollout.informative(&params, "reward"), [1]);
+    }
+
     #[test]
     fn a_group_is_flat_by_those_that_were_judged() {
         assert!(is_flat(&[1.0, f64::NAN, 1.0]) && is_flat(&[f64::NAN, 2.0]) && is_flat(&[f64::NAN; 2]));

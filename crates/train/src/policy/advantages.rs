@@ -57,8 +57,14 @@ fn normalized(config: &AdvantageConfig, rewards: &[f64]) -> Vec<f64> {
     rewards.chunks(config.group_size).flat_map(group).collect()
 }
 
-/// The mean of what is not NaN; NaN of nothing.
+/// The mean of what is not NaN; NaN of nothing. Of equal values it is their value: their sum may be rounded so that a group
+/// without spread would seem to have one.
 pub fn mean(values: &[f64]) -> f64 {
+    let mut rest = present(values);
+    let first = rest.next().unwrap_or(f64::NAN);
+    if rest.all(|value| value == first) {
+        return first;
+    }
     present(values).sum::<f64>() / present(values).count() as f64
 }
 

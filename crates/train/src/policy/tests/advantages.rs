@@ -62,3 +62,23 @@ fn groups_do_not_see_one_another() {
         }
     }
 }
+
+/// I13 to the bit: of eight rewards of 0.1 the sum is not eight times that, and signs of such rests would be whole steps of
+/// some optimizers.
+#[test]
+fn i13_equal_rewards_have_no_spread_whatever_their_sum_is_rounded_to() {
+    assert_ne!([0.1; 8].iter().sum::<f64>() / 8.0, 0.1);
+    for (reward, size) in [(0.1, 8), (0.7, 8), (2.1, 16), (1.0 / 3.0, 16), (0.1, 3)] {
+        let mut rewards = vec![reward; size];
+        assert_eq!((mean(&rewards), deviation(&rewards)), (reward, 0.0));
+        rewards.push(GAP);
+        // A second group, for the deviation of the batch.
+        rewards.extend((0..=size).map(|at| at as f64));
+        for scale in [ScaleRewards::Group, ScaleRewards::Batch, ScaleRewards::None] {
+            let config = AdvantageConfig { group_size: size + 1, ..config(scale) };
+            let found = advantages_of(&config, std::slice::from_ref(&rewards), &[]);
+            assert!(found[..=size].iter().all(|advantage| *advantage == 0.0), "{size} times {reward}: {found:?}");
+            assert!(found[size + 1] < 0.0 && found[2 * size + 1] > 0.0);
+        }
+    }
+}
