@@ -5,7 +5,8 @@
 
 use std::error::Error;
 
-use gazal_tasks::symmetry::{Cell, DataChecks, Petals};
+use gazal_tasks::symmetry::representation::{Dimensions, Points, orbit_consistency};
+use gazal_tasks::symmetry::{Cell, DataChecks, Petals, Plan, Run, Study};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -17,24 +18,39 @@ enum Case {
         #[serde(flatten)]
         cell: Cell,
     },
+    Study {
+        runs: Vec<Run>,
+        resamples: usize,
+    },
+    Dimensions {
+        values: Vec<f32>,
+        width: usize,
+    },
+    OrbitConsistency {
+        logits: Vec<f32>,
+        n: usize,
+    },
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let cases: Vec<Case> = serde_json::from_reader(std::io::stdin().lock())?;
-    let results: Vec<Value> = cases.iter().map(result).collect();
+    let results = cases.into_iter().map(result).collect::<Result<Vec<Value>, _>>()?;
     println!("{}", json!(results));
     Ok(())
 }
 
-fn result(case: &Case) -> Value {
-    match case {
+fn result(case: Case) -> Result<Value, Box<dyn Error>> {
+    Ok(match case {
         Case::Petals { cell } => {
             let data = cell.petals();
-            let checks = DataChecks::of(cell, &data);
+            let checks = DataChecks::of(&cell, &data);
             let numbers = (checks.positive, checks.linear_accuracy, checks.shared_points, checks.symmetry);
             json!({ "hash": data.hash(), "whole": whole(&data), "checks": numbers, "passes": checks.passes() })
         }
-    }
+        Case::Study { runs, resamples } => json!(Study::new(runs)?.analysis(&Plan { resamples, ..Plan::default() })),
+        Case::Dimensions { values, width } => json!(Points::new(&values, width).map(Dimensions::of)),
+        Case::OrbitConsistency { logits, n } => json!(orbit_consistency(&logits, n)),
+    })
 }
 
 fn whole(data: &Petals) -> String {

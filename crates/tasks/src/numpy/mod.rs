@@ -69,7 +69,7 @@ impl Generator {
         low + (high - low) * self.random()
     }
 
-    /// `integers(0, n)`, one after the other also what `integers(0, n, size)` gives; 0 for `n = 0`, which numpy refuses.
+    /// `integers(0, n)`, which one after the other are `integers(0, n, size)`; 0 for `n = 0`, which numpy refuses.
     pub fn below(&mut self, n: u64) -> u64 {
         match n {
             0 | 1 => 0,

@@ -20,6 +20,7 @@ mod family;
 mod petals;
 pub mod published;
 mod rates;
+pub mod representation;
 mod runs;
 mod taxonomy;
 

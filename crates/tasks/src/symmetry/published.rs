@@ -40,7 +40,9 @@ pub enum Quantity {
     TwoLevelRate,
     /// β on the grid of samples that are √2 apart.
     FinerRate,
-    /// The rate of the right group beside the wrong one.
+    /// The rate of the right group beside the wrong one. The abstract quotes its interval for the wrong group being
+    /// worse than none; of the pairs that the programs compare, this is the one
+    /// that it can be of.
     WrongGroup,
     /// The least and the largest share of β that is left with noise, as an interval.
     Robustness,

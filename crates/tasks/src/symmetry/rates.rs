@@ -16,6 +16,8 @@
 //!
 //! N_target moves in factors of two, or √2 on the finer grid, so y is coarse and percentiles of its slopes are too.
 
+use std::collections::BTreeSet;
+
 use libm::log2;
 use serde::Serialize;
 
@@ -123,51 +125,43 @@ pub fn slope(points: &[Point]) -> Option<f64> {
 impl Study {
     /// The rate with its single-level interval; nothing for fewer points than the plan wants.
     pub fn rate(&self, contrast: Contrast, noise: f64, plan: &Plan) -> Option<Rate> {
-        let points = self.points(contrast, noise, plan);
-        if points.len() < plan.least_points {
-            return None;
-        }
-        let mut generator = Generator::new(plan.seed);
-        let mut resample = || {
-            let drawn: Vec<Point> = points.iter().map(|_| pick(&mut generator, &points)).collect();
+        self.estimate(contrast, noise, plan, |_, points, generator| {
+            let drawn: Vec<Point> = points.iter().map(|_| pick(generator, points)).collect();
             slope(&drawn)
-        };
-        let slopes = (0..plan.resamples).filter_map(|_| resample()).collect();
-        let spread = spread(slopes, plan);
-        Some(Rate { contrast, noise, slope: slope(&points)?, spread, points })
+        })
     }
 
-    /// The rate with its two-level interval.
+    /// The rate with its two-level interval; nothing for fewer points than the plan wants.
     pub fn two_level_rate(&self, contrast: Contrast, noise: f64, plan: &Plan) -> Option<Rate> {
-        let points = self.points(contrast, noise, plan);
+        self.estimate(contrast, noise, plan, |sizes, _, generator| two_level(sizes, plan, generator))
+    }
+
+    fn estimate(
+        &self,
+        contrast: Contrast,
+        noise: f64,
+        plan: &Plan,
+        resample: impl Fn(&[Size], &[Point], &mut Generator) -> Option<f64>,
+    ) -> Option<Rate> {
+        let sizes = self.sizes(contrast, noise, &plan.rule);
+        let points: Vec<Point> = sizes.iter().filter_map(Size::point).collect();
         if points.len() < plan.least_points {
             return None;
         }
-        let sizes: Vec<Size> = self.sizes(contrast, noise, plan).collect();
         let mut generator = Generator::new(plan.seed);
-        let slopes = (0..plan.resamples).filter_map(|_| two_level(&sizes, plan, &mut generator)).collect();
-        let spread = spread(slopes, plan);
-        Some(Rate { contrast, noise, slope: slope(&points)?, spread, points })
+        let slopes = (0..plan.resamples).filter_map(|_| resample(&sizes, &points, &mut generator)).collect();
+        Some(Rate { contrast, noise, slope: slope(&points)?, spread: spread(slopes, plan), points })
     }
 
-    /// The numbers of petals for which both sides have a target.
-    fn points(&self, contrast: Contrast, noise: f64, plan: &Plan) -> Vec<Point> {
-        let whole = |size: Size| size.point(&(0..size.treatment.seeds).collect::<Vec<_>>());
-        self.sizes(contrast, noise, plan).filter_map(whole).collect()
-    }
-
-    /// The numbers of petals for which there are runs, rising.
-    fn sizes(&self, contrast: Contrast, noise: f64, plan: &Plan) -> impl Iterator<Item = Size> {
-        let mut all: Vec<u32> = self.runs().iter().map(|run| run.cell.n).collect();
-        all.sort_unstable();
-        all.dedup();
-        let reached = move |family, n| self.reached(family, noise, n, &plan.rule);
-        let size = move |n| Size {
+    /// The numbers of petals for which both sides have runs, rising.
+    fn sizes(&self, contrast: Contrast, noise: f64, rule: &Rule) -> Vec<Size> {
+        let all: BTreeSet<u32> = self.runs().iter().map(|run| run.cell.n).collect();
+        let size = |n| Size {
             n,
-            treatment: reached(contrast.treatment, n),
-            baseline: contrast.baseline.map(|baseline| reached(baseline, n)),
+            treatment: self.reached(contrast.treatment, noise, n, rule),
+            baseline: contrast.baseline.map(|baseline| self.reached(baseline, noise, n, rule)),
         };
-        all.into_iter().map(size).filter(Size::has_runs)
+        all.into_iter().map(size).filter(Size::has_runs).collect()
     }
 }
 
@@ -183,7 +177,12 @@ impl Size {
         self.treatment.has_runs() && self.baseline.as_ref().is_none_or(Reached::has_runs)
     }
 
-    fn point(&self, seeds: &[usize]) -> Option<Point> {
+    /// The point of all seeds; nothing where one side has no target.
+    fn point(&self) -> Option<Point> {
+        self.point_of(&(0..self.treatment.seeds).collect::<Vec<_>>())
+    }
+
+    fn point_of(&self, seeds: &[usize]) -> Option<Point> {
         let log = |reached: &Reached| Some(log2(reached.target_of(seeds)? as f64));
         let treatment = log(&self.treatment)?;
         let y = match &self.baseline {
@@ -205,11 +204,9 @@ fn two_level(sizes: &[Size], plan: &Plan, generator: &mut Generator) -> Option<f
     for size in drawn.into_iter().map(|index| &sizes[index]) {
         let seeds = size.treatment.seeds;
         let seeds: Vec<usize> = (0..seeds).map(|_| generator.below(seeds as u64) as usize).collect();
-        points.extend(size.point(&seeds));
+        points.extend(size.point_of(&seeds));
     }
-    let mut different: Vec<u32> = points.iter().map(|point| point.n).collect();
-    different.sort_unstable();
-    different.dedup();
+    let different: BTreeSet<u32> = points.iter().map(|point| point.n).collect();
     if different.len() < plan.least_points { None } else { slope(&points) }
 }
 

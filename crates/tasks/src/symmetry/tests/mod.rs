@@ -3,3 +3,4 @@
 mod data;
 mod estimates;
 mod outcomes;
+mod representation;
