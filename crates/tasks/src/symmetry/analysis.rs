@@ -1,6 +1,6 @@
 //! All that the study estimates at one level of noise, and what is left of it with more noise.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::rates::{Contrast, Plan, Rate};
 use super::runs::{Study, Target};
@@ -15,7 +15,7 @@ pub const PRIMARY: Contrast = Contrast::new(Family::Equivariant, Family::Vanilla
 pub const CONTROL: Contrast = Contrast::new(Family::Equivariant, Family::WrongGroup);
 
 /// What is estimated at the least level of noise that was run, which is 0 in the study.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Estimates {
     pub noise: f64,
     pub targets: Vec<Target>,
@@ -30,7 +30,7 @@ pub struct Estimates {
 }
 
 /// Estimates, and what they are called.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Analysis {
     #[serde(flatten)]
     pub estimates: Estimates,
@@ -44,7 +44,7 @@ pub struct Analysis {
 /// The study's programs have a p for the first alone: for the others they put 0.01 or 0.5, as intervals of the two
 /// rates beside the network without symmetry are apart or not, and subtract to more than 0.3. Here all three are of the
 /// joint bootstrap, in which what both families share cancels.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hypothesis {
     pub contrast: Contrast,
     /// Two-sided, from the bootstrap.
@@ -55,7 +55,7 @@ pub struct Hypothesis {
     pub is_supported: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Robustness {
     pub noise: f64,
     pub rate: Option<Rate>,

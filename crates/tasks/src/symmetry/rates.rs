@@ -19,7 +19,7 @@
 use std::collections::BTreeSet;
 
 use libm::log2;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::runs::{Reached, Rule, Study};
 use super::{EXPLORATORY, Family};
@@ -51,10 +51,10 @@ impl Default for Plan {
 
 /// What a slope is of: how many fewer samples the treatment needs than the baseline; without one, how many more it
 /// needs itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Contrast {
     pub treatment: Family,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Family>,
 }
 
@@ -69,14 +69,14 @@ impl Contrast {
 }
 
 /// One number of petals: `y` is log₂(N_baseline / N_treatment), or log₂ N_treatment without a baseline.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     pub n: u32,
     pub y: f64,
 }
 
 /// A slope over log₂ n.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rate {
     pub contrast: Contrast,
     pub noise: f64,
@@ -87,7 +87,7 @@ pub struct Rate {
 }
 
 /// What resamples say of a slope.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     pub low: f64,
     pub high: f64,

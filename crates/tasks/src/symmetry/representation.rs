@@ -11,7 +11,7 @@
 //!   k − 1 nearer neighbours; the median over points, which is what the study's own code takes. It calls
 //!   scikit-dimension with a parameter of another name first, so that with that library present it had no such number.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// For fewer points the study gives no estimate.
 const FEWEST: usize = 20;
@@ -108,7 +108,7 @@ pub fn levina_bickel(points: Points, k: usize) -> Option<f64> {
 }
 
 /// The three estimates, and whether they are of any use.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dimensions {
     pub two_nn: Option<f64>,
     pub participation_ratio: Option<f64>,

@@ -204,14 +204,14 @@ impl Reached {
 /// A run that the preregistrations exclude from the primary analysis and keep in the supplement; so does whoever wants
 /// to follow them rather than the published analysis, which excludes none. Two more of their reasons, another
 /// configuration and too little memory, are no matter of a run's numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Exclusion {
     pub family: Family,
     pub cell: Cell,
     pub reason: Reason,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     LossNan,

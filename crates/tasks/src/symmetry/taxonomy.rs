@@ -2,7 +2,7 @@
 //! decides: that of the programs, by which the published result is a signal; that of the first preregistration, by
 //! which no result with rising slopes has a name; and that of the replication's.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::analysis::{CONTROL, Estimates, PRIMARY};
 use super::rates::{Contrast, Rate, Spread};
@@ -13,7 +13,7 @@ use super::{CONFIRMATORY, Family};
 const CLOSE: f64 = 0.3;
 
 /// The outcome by the study's programs, in the order in which they ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
 pub enum Outcome {
     /// The network with symmetry has no rate beside the one without, or no interval.
@@ -88,7 +88,7 @@ fn beats(estimates: &Estimates, other: Family) -> bool {
 }
 
 /// The outcome by the first preregistration, which looks at slopes of N_target itself and expects −1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Preregistered {
     InsufficientData,
@@ -135,7 +135,7 @@ impl Preregistered {
 /// Its two tables disagree where a rate is a signal and a control fails; here the failed control decides, as in the
 /// longer one, but where the interval excludes 1 both have `signal_shifted` first. Neither says what an interval below
 /// 0 is.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Confirmatory {
     pub outcome: ConfirmatoryOutcome,
     /// H1: the interval is above 0.
@@ -151,7 +151,7 @@ pub struct Confirmatory {
     pub is_robust: Option<bool>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConfirmatoryOutcome {
     /// Fewer than four numbers of petals for which both families reach the target.

@@ -159,4 +159,6 @@ fn a_planted_signal_is_found() {
     // Augmentation reaches the target for two numbers of petals, which is too few for a rate.
     assert_eq!(supported, [true, true, false]);
     assert_eq!(analysis.estimates.hypotheses[2].p, 1.0);
+    let written = serde_json::to_string(&analysis).unwrap();
+    assert_eq!(serde_json::from_str::<Analysis>(&written).unwrap(), analysis);
 }
