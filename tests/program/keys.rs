@@ -160,7 +160,7 @@ fn resolved<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
 /// The smallest table of parameters that a kind takes.
 fn required(kind: &dyn DynKind) -> Map<String, Value> {
     let examples = json!({"vocab_size": 512, "hidden_size": 96, "intermediate_size": 256, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "head_dim": 32, "command": ["true"], "path": "x", "gguf_file": "x", "model_name_or_path": "a/b", "title": "t", "models": ["a"], "label": "l", "dataset_name": ["a/b"],
+        "num_key_value_heads": 2, "head_dim": 32, "command": ["true"], "path": "x", "gguf_file": "x", "model_name_or_path": "a/b", "title": "t", "models": ["a"], "label": "l", "dataset_name": ["a/b"], "groups": [2], "samples": [50],
         "config": soup(0.5)});
     let schema = kind.schema();
     let names = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();

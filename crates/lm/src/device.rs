@@ -57,7 +57,7 @@ fn missing(class: &str, index: Option<usize>, count: usize) -> String {
 
 /// Does `work`; for the CPU as one of the threads that share its products: whoever is none of them hands every single
 /// product over, sleeps, and is woken up for its result.
-pub(crate) fn within<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
+pub fn within<R: Send>(device: &Device, work: impl FnOnce() -> R + Send) -> R {
     if is_cpu(device) { rayon::scope(|_| work()) } else { work() }
 }
 

@@ -25,6 +25,7 @@ mod respondent;
 mod rows;
 mod sft;
 mod supervised;
+mod symmetry;
 mod synth;
 mod teach;
 mod tokenizer;
@@ -54,5 +55,6 @@ pub fn kinds() -> Kinds {
         &contamination::Contamination,
         &curate::Curate,
         &report::ReportKind,
+        &symmetry::Symmetry,
     ])
 }

@@ -95,7 +95,7 @@ impl Reading<'_> {
             }
             Row { text: Some(text), prompt: None, completion: None, messages: None, .. } => {
                 let mut ids = self.encode(text)?;
-                ids.push(self.tokenizer.eos);
+                self.end(&mut ids);
                 Ok(Sequence::new(ids, 1))
             }
             _ => {
@@ -133,13 +133,22 @@ impl Reading<'_> {
         self.joined(&before, after, false)
     }
 
-    /// Both tokenised apart and joined; `ends` puts an end-of-text token after them, which is learnt.
+    /// Both tokenised apart and joined; `ends` puts an end-of-text token after them, which is learnt, where none is.
     fn joined(&self, prompt: &str, completion: &str, ends: bool) -> Result<Sequence, String> {
         let mut ids = self.encode(prompt)?;
         let learn_from = if self.completion_only_loss { ids.len() } else { 1 };
         ids.extend(self.encode(completion)?);
-        ids.extend(ends.then_some(self.tokenizer.eos));
+        if ends {
+            self.end(&mut ids);
+        }
         Ok(Sequence::new(ids, learn_from))
+    }
+
+    /// Puts an end-of-text token behind a text that does not end with one.
+    fn end(&self, ids: &mut Vec<u32>) {
+        if ids.last() != Some(&self.tokenizer.eos) {
+            ids.push(self.tokenizer.eos);
+        }
     }
 
     fn encode(&self, text: &str) -> Result<Vec<u32>, String> {
@@ -216,6 +225,10 @@ mod tests {
         assert!(all == once.repeat(2) && all.ends_with(&learnt) && learnt.len() + 4 >= all.len(), "{learnt:?}");
         let (all, learnt) = told(&plain, &json!({"text": "abcd"})).unwrap();
         assert!(all == format!("abcd{eos}") && all.ends_with(&learnt));
+        let ended = [json!({"text": format!("abcd{eos}")}), json!({"prompt": "ab", "completion": format!("cd{eos}")})];
+        ended
+            .iter()
+            .for_each(|row| assert_eq!(told(&plain, row).unwrap().0, format!("abcd{eos}"), "one end is enough"));
     }
 
     #[test]

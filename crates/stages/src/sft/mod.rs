@@ -139,7 +139,8 @@ impl Kind for Sft {
     const NAME: &'static str = "sft";
     // 3: the history has entropies, token accuracies, tokens and epochs.
     // 4: the history has TensorBoard's events.
-    const REVISION: u32 = 4;
+    // 5: a text that ends with the end-of-text token gets no second one.
+    const REVISION: u32 = 5;
     const DOC: &'static str = "Supervised fine-tuning with LoRA, rsLoRA and DoRA adapters.";
     const TRAITS: Traits = defaults::LEARNING;
 
