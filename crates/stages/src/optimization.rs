@@ -52,6 +52,7 @@ impl Optimization {
             beta2: self.adam_beta2,
             epsilon: self.adam_epsilon,
             weight_decay: self.weight_decay,
+            decays_vectors: false,
             loraplus_lr_ratio: self.loraplus_lr_ratio,
             args: self.optim_args,
         }
@@ -95,6 +96,9 @@ impl Optimization {
             ("optim_args.ns_steps", args.ns_steps != Some(0), "must be above 0"),
             ("optim_args.clip_threshold", given(args.clip_threshold, |most| most > 0.0), "must be above 0"),
             ("optim_args.decay_rate", given(args.decay_rate, |rate| rate < 0.0), "must be below 0"),
+            ("optim_args.alpha", given(args.alpha, |share| (0.0..1.0).contains(&share)), "must be in [0, 1)"),
+            ("optim_args.rho", given(args.rho, |share| (0.0..1.0).contains(&share)), "must be in [0, 1)"),
+            ("optim_args.eps", given(args.eps, |epsilon| epsilon > 0.0), "must be above 0"),
             ("lr_scheduler_kwargs.min_lr", given(kwargs.min_lr, |least| least >= 0.0), "must not be negative"),
             (
                 "lr_scheduler_kwargs.min_lr_rate",

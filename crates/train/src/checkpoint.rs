@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use gazal_lm::weights::{self, FileWriter, Precision, Weights};
 use gazal_lm::{Decoder, LmError, Trainable};
 use serde_json::Value;
 
 use crate::Optimizer;
+
+/// The file of what trains.
+const PARAMETERS: &str = "parameters.safetensors";
 
 /// The file of a reference policy.
 const REFERENCE: &str = "reference.safetensors";
@@ -36,11 +40,26 @@ impl Checkpoint {
         optimizer: &mut Optimizer,
     ) -> Result<(), LmError> {
         let device = decoder.device();
-        load_parameters(&self.folder.join("parameters.safetensors"), decoder, trainable)?;
-        let moments = Weights::load(&self.folder.join("optimizer.safetensors"))?;
-        let read = |name: &str| Ok((name.to_string(), moments.read(name)?));
-        let tensors: BTreeMap<String, Vec<f32>> = moments.names().map(read).collect::<Result<_, LmError>>()?;
-        optimizer.restore(i32::try_from(self.step).unwrap_or(i32::MAX), &tensors, &device);
+        load_parameters(&self.folder.join(PARAMETERS), decoder, trainable)?;
+        self.restore_optimizer(optimizer, &device)
+    }
+
+    /// Puts the optimizer state in place and gives the vectors that [`save_vectors`] saved, by name.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn restore_vectors(
+        &self,
+        optimizer: &mut Optimizer,
+        device: &Device,
+    ) -> Result<BTreeMap<String, Vec<f32>>, LmError> {
+        self.restore_optimizer(optimizer, device)?;
+        read_all(&self.folder.join(PARAMETERS))
+    }
+
+    fn restore_optimizer(&self, optimizer: &mut Optimizer, device: &Device) -> Result<(), LmError> {
+        let tensors = read_all(&self.folder.join("optimizer.safetensors"))?;
+        optimizer.restore(i32::try_from(self.step).unwrap_or(i32::MAX), &tensors, device);
         Ok(())
     }
 
@@ -70,19 +89,48 @@ pub struct Snapshot<'a> {
 /// # Errors
 /// When a file cannot be written.
 pub fn save_checkpoint(wip: &Path, snapshot: &Snapshot, keep: usize) -> Result<(), LmError> {
-    let (step, moments) = snapshot.optimizer.state();
+    write_checkpoint(wip, (snapshot.optimizer, snapshot.extra), keep, |folder| {
+        save_parameters(&folder.join(PARAMETERS), snapshot.decoder, snapshot.trainable)?;
+        match snapshot.reference {
+            Some(reference) => save_parameters(&folder.join(REFERENCE), reference, snapshot.trainable),
+            None => Ok(()),
+        }
+    })
+}
+
+/// The same of vectors that are no decoder's, such as those of a small network.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn save_vectors(
+    wip: &Path,
+    vectors: &[weights::Named],
+    (optimizer, extra): (&Optimizer, &Value),
+    keep: usize,
+) -> Result<(), LmError> {
+    write_checkpoint(wip, (optimizer, extra), keep, |folder| {
+        let path = folder.join(PARAMETERS);
+        weights::save(&path, vectors)?;
+        sync(&path)
+    })
+}
+
+fn write_checkpoint(
+    wip: &Path,
+    (optimizer, extra): (&Optimizer, &Value),
+    keep: usize,
+    save_parameters: impl FnOnce(&Path) -> Result<(), LmError>,
+) -> Result<(), LmError> {
+    let (step, moments) = optimizer.state();
     let temporary = wip.join("checkpoint.tmp");
     if temporary.exists() {
         fs::remove_dir_all(&temporary).map_err(LmError::io(&temporary))?;
     }
     fs::create_dir_all(&temporary).map_err(LmError::io(&temporary))?;
-    save_parameters(&temporary.join("parameters.safetensors"), snapshot.decoder, snapshot.trainable)?;
-    if let Some(reference) = snapshot.reference {
-        save_parameters(&temporary.join(REFERENCE), reference, snapshot.trainable)?;
-    }
+    save_parameters(&temporary)?;
     weights::save(&temporary.join("optimizer.safetensors"), &moments)?;
     let state = temporary.join("state.json");
-    let text = serde_json::json!({ "step": step, "extra": snapshot.extra }).to_string();
+    let text = serde_json::json!({ "step": step, "extra": extra }).to_string();
     fs::write(&state, text).map_err(LmError::io(&state))?;
     for name in ["optimizer.safetensors", "state.json"] {
         sync(&temporary.join(name))?;
@@ -139,6 +187,11 @@ pub fn load_parameters(path: &Path, decoder: &mut Decoder, trainable: Trainable)
     });
     decoder.refresh_norms();
     missing.map_or(Ok(()), Err)
+}
+
+fn read_all(path: &Path) -> Result<BTreeMap<String, Vec<f32>>, LmError> {
+    let saved = Weights::load(path)?;
+    saved.names().map(|name| Ok((name.to_string(), saved.read(name)?))).collect()
 }
 
 fn sync(path: &Path) -> Result<(), LmError> {

@@ -36,6 +36,11 @@ impl Gradients {
         Gradients(found)
     }
 
+    /// Of vectors that are no decoder's, by name.
+    pub fn of(vectors: impl Iterator<Item = (String, Tensor<1>)>) -> Gradients {
+        Gradients(vectors.collect())
+    }
+
     pub fn get(&self, name: &str) -> Option<&Tensor<1>> {
         self.0.get(name)
     }

@@ -18,12 +18,14 @@ mod sequence;
 mod tests;
 
 pub use backward::Backward;
-pub use checkpoint::{Checkpoint, Snapshot, latest_checkpoint, load_parameters, save_checkpoint, save_parameters};
+pub use checkpoint::{
+    Checkpoint, Snapshot, latest_checkpoint, load_parameters, save_checkpoint, save_parameters, save_vectors,
+};
 pub use followers::Followers;
 pub use gradients::{Gradients, reduce};
 pub use head::Slopes;
 pub use noise::Noise;
-pub use optim::{OptimArgs, OptimConfig, OptimKind, Optimizer};
+pub use optim::{OptimArgs, OptimConfig, OptimKind, Optimizer, Vector};
 pub use policy::{
     AdvantageConfig, ImportanceSampling, KlEstimator, LossType, MultiObjectiveAggregation, PolicyBatch, PolicyConfig,
     PolicyLoss, PolicyMetrics, ScaleRewards, Window, advantages, deviation, mean, policy_loss, totals,

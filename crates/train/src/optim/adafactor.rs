@@ -7,7 +7,7 @@
 use burn::tensor::Tensor;
 
 use super::Move;
-use super::state::{Slots, take};
+use super::state::{Slots, averaged};
 
 /// What is added to squared gradients (the paper's ε1).
 const EPSILON: f64 = 1e-30;
@@ -28,13 +28,6 @@ impl Move<'_> {
         let over = mean_square.sqrt().div_scalar(args.clip_threshold.unwrap_or(1.0)).clamp_min(1.0);
         self.decayed(theta) - (scaled / over).mul_scalar(self.rate)
     }
-}
-
-/// A running mean, kept under `name`.
-fn averaged(slots: &mut Slots, name: &'static str, new: Tensor<1>, keep: f64) -> Tensor<1> {
-    let mean = take(slots, name, &new).mul_scalar(keep) + new.mul_scalar(1.0 - keep);
-    slots.insert(name, mean.clone());
-    mean
 }
 
 /// One over the root of the second moments, `[rows × columns]`.

@@ -1,4 +1,4 @@
-//! EXAdam (arXiv:2412.20302) and AdamW (arXiv:1711.05101).
+//! EXAdam (arXiv:2412.20302), AdamW (arXiv:1711.05101) and Adam (arXiv:1412.6980).
 //!
 //! EXAdam, element-wise at step t, with `m`, `v` the moments of Adam after this gradient:
 //! `d1 = 1 + v/(v+ε)·β2ᵗ`, `d2 = 1 + m²/(m²+ε)·β1ᵗ`,
@@ -76,7 +76,7 @@ impl Move<'_> {
             _ => self.rate,
         };
         Factors {
-            decayed: 1.0 - self.rate * self.decay(),
+            decayed: 1.0 - self.rate * self.decoupled(),
             beta1,
             rest1: 1.0 - beta1,
             beta2,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::{Device, Tensor};
 
 /// The names of a parameter's vectors; in a file they come before its own.
-const NAMES: [&str; 5] = ["first", "second", "row", "column", "master"];
+const NAMES: [&str; 6] = ["first", "second", "row", "column", "delta", "master"];
 
 /// The vectors of one parameter.
 pub(super) type Slots = BTreeMap<&'static str, Tensor<1>>;
@@ -44,4 +44,11 @@ impl State {
 /// A vector of `slots`, or zeros like `like` before the first step.
 pub(super) fn take(slots: &mut Slots, name: &str, like: &Tensor<1>) -> Tensor<1> {
     slots.remove(name).unwrap_or_else(|| like.zeros_like())
+}
+
+/// A running mean, kept under `name`.
+pub(super) fn averaged(slots: &mut Slots, name: &'static str, new: Tensor<1>, keep: f64) -> Tensor<1> {
+    let mean = take(slots, name, &new).mul_scalar(keep) + new.mul_scalar(1.0 - keep);
+    slots.insert(name, mean.clone());
+    mean
 }

@@ -191,8 +191,107 @@ fn newton_schulz(matrix: &[f64], rows: usize, columns: usize) -> Vec<f64> {
     x
 }
 
-const KINDS: [OptimKind; 6] =
-    [OptimKind::Exadam, OptimKind::ExadamV1, OptimKind::Adamw, OptimKind::Adafactor, OptimKind::Lion, OptimKind::Muon];
+const KINDS: [OptimKind; 10] = [
+    OptimKind::Exadam,
+    OptimKind::ExadamV1,
+    OptimKind::Adamw,
+    OptimKind::Adam,
+    OptimKind::Adafactor,
+    OptimKind::Lion,
+    OptimKind::Muon,
+    OptimKind::Sgd,
+    OptimKind::Rmsprop,
+    OptimKind::Adadelta,
+];
+
+/// Elements 0, 5 and 11 of the path.
+type Path = [[f64; 3]; 5];
+
+/// Paths of PyTorch 2.15's optimizers in float64 on the same gradients: `torch.optim.Adam(p, lr=1e-2, weight_decay=0.1)`
+/// and so on, the parameter of shape [4, 3].
+#[test]
+fn adam_sgd_rmsprop_and_adadelta_take_pytorch_s_paths() {
+    use OptimKind::{Adadelta, Adam, Rmsprop, Sgd};
+    let none = OptimArgs::default();
+    let [decayed, plain] = [0.1, 0.0];
+    let cases: [(OptimKind, OptimArgs, f64, f64, Path); 7] = [
+        (Adam, none, 1e-2, decayed, ADAM),
+        (Sgd, OptimArgs { momentum: Some(0.9), ..none }, 1e-2, decayed, SGD_MOMENTUM),
+        (Sgd, none, 1e-2, plain, SGD),
+        (Rmsprop, none, 1e-2, decayed, RMSPROP),
+        (Rmsprop, OptimArgs { alpha: Some(0.9), eps: Some(1e-3), ..none }, 1e-2, plain, RMSPROP_SHORT),
+        (Adadelta, none, 1.0, decayed, ADADELTA),
+        (Adadelta, OptimArgs { rho: Some(0.8), eps: Some(1e-4), ..none }, 0.5, plain, ADADELTA_SHORT),
+    ];
+    for (kind, args, rate, weight_decay, expected) in cases {
+        let config = OptimConfig { kind, args, weight_decay, ..OptimConfig::default() };
+        let found = path(config, &[4, 3], &start(), &gradients(), rate);
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_near(&[found[0], found[5], found[11]], expected, 1e-10, &format!("{kind:?}"));
+        }
+        let biases = OptimConfig { decays_vectors: true, ..config };
+        assert_eq!(path(biases, &[12], &start(), &gradients(), rate), found, "{kind:?} of a vector that decays");
+        let undecayed = OptimConfig { weight_decay: 0.0, ..config };
+        let vector = path(config, &[12], &start(), &gradients(), rate);
+        assert_eq!(vector, path(undecayed, &[4, 3], &start(), &gradients(), rate), "{kind:?} of a vector");
+    }
+}
+
+const ADAM: Path = [
+    [0.990_000_000_667, -0.220_795_799_058, -0.879_191_153_821],
+    [0.980_819_351_316, -0.223_075_577_387, -0.884_203_035_307],
+    [0.972_048_025_758, -0.220_792_449_093, -0.888_499_391_308],
+    [0.966_870_519_375, -0.221_787_964_672, -0.886_224_517_197],
+    [0.961_364_861_560, -0.225_509_358_335, -0.883_034_888_854],
+];
+
+const SGD_MOMENTUM: Path = [
+    [0.998_500_000_000, -0.213_480_464_969, -0.888_354_964_395],
+    [0.992_652_121_300, -0.214_426_271_469, -0.890_170_840_920],
+    [0.985_774_298_576, -0.213_096_100_427, -0.891_982_302_813],
+    [0.981_092_893_674, -0.213_842_352_543, -0.890_286_927_169],
+    [0.975_642_493_672, -0.217_334_530_147, -0.887_684_051_395],
+];
+
+const SGD: Path = [
+    [0.999_500_000_000, -0.213_691_260_769, -0.889_244_155_548],
+    [0.996_000_621_300, -0.212_434_348_749, -0.892_700_956_444],
+    [0.995_378_541_528, -0.210_467_378_128, -0.893_768_300_305],
+    [0.997_872_951_375, -0.212_623_880_283, -0.891_334_591_261],
+    [0.997_616_908_679, -0.215_658_273_335, -0.891_147_840_494],
+];
+
+const RMSPROP: Path = [
+    [0.900_000_066_667, -0.310_795_762_182, -0.789_191_272_216],
+    [0.805_301_135_040, -0.260_179_935_068, -0.884_655_840_512],
+    [0.775_795_960_588, -0.201_605_866_185, -0.891_212_413_652],
+    [0.809_421_156_307, -0.247_512_166_422, -0.814_408_464_498],
+    [0.788_915_238_512, -0.302_464_361_297, -0.791_769_176_911],
+];
+
+const RMSPROP_SHORT: Path = [
+    [0.970_258_256_424, -0.242_076_939_113, -0.908_997_187_860],
+    [0.939_200_171_749, -0.229_055_408_600, -0.940_330_017_413],
+    [0.933_480_021_706, -0.211_321_594_485, -0.950_027_070_065],
+    [0.952_650_311_935, -0.228_491_859_881, -0.931_299_731_392],
+    [0.950_581_445_449, -0.248_292_549_762, -0.929_787_332_025],
+];
+
+const ADADELTA: Path = [
+    [0.996_838_424_834, -0.213_957_857_738, -0.886_031_133_862],
+    [0.992_575_306_141, -0.211_721_519_909, -0.890_302_623_662],
+    [0.990_505_722_495, -0.208_706_594_669, -0.890_724_831_902],
+    [0.992_473_571_437, -0.211_530_790_822, -0.885_968_214_494],
+    [0.990_792_625_985, -0.215_255_703_859, -0.884_006_549_371],
+];
+
+const ADADELTA_SHORT: Path = [
+    [0.989_793_792_738, -0.221_942_948_177, -0.891_769_845_248],
+    [0.974_807_741_282, -0.215_070_191_951, -0.903_218_711_622],
+    [0.970_792_918_008, -0.205_088_527_998, -0.908_481_764_315],
+    [0.983_666_255_124, -0.216_106_625_950, -0.898_152_165_261],
+    [0.981_992_242_398, -0.230_117_804_983, -0.897_142_512_046],
+];
 
 /// The CPU's one pass and the tensor operations of other devices are the same to the bit.
 #[test]
@@ -201,7 +300,7 @@ fn adam_in_one_pass_equals_adam_by_tensors_to_the_bit() {
         let values: Vec<f32> = (0..40_000).map(|i| ((f64::from(i) * seed).sin() * scale) as f32).collect();
         Tensor::from_data(values.as_slice(), &Device::flex())
     };
-    for kind in [OptimKind::Exadam, OptimKind::ExadamV1, OptimKind::Adamw] {
+    for kind in [OptimKind::Exadam, OptimKind::ExadamV1, OptimKind::Adamw, OptimKind::Adam] {
         for weight_decay in [0.0, 0.1] {
             let config = OptimConfig { kind, weight_decay, ..OptimConfig::default() };
             let (mut a, mut b) = (single(0.7, 1.0), single(0.7, 1.0));
@@ -226,7 +325,14 @@ fn adam_in_one_pass_equals_adam_by_tensors_to_the_bit() {
 #[test]
 fn i19_every_optimizer_resumes_to_the_bit() {
     for kind in KINDS {
-        let config = OptimConfig { kind, weight_decay: 0.01, loraplus_lr_ratio: Some(4.0), ..OptimConfig::default() };
+        let momentum = (kind == OptimKind::Sgd).then_some(0.9);
+        let config = OptimConfig {
+            kind,
+            weight_decay: 0.01,
+            loraplus_lr_ratio: Some(4.0),
+            args: OptimArgs { momentum, ..OptimArgs::default() },
+            ..OptimConfig::default()
+        };
         let train = |case: &mut crate::fixtures::Case, optimizer: &mut Optimizer, steps: usize| {
             for _ in 0..steps {
                 let (_, gradients) = case.step_gradients();
@@ -265,12 +371,14 @@ fn i19_every_optimizer_resumes_to_the_bit() {
 #[test]
 fn i18_every_optimizer_moves_every_adapter_parameter() {
     for kind in KINDS {
+        // These two do not bring small gradients to the size of their rate.
+        let rate = if matches!(kind, OptimKind::Sgd | OptimKind::Adadelta) { 1.0 } else { 1e-3 };
         let (mut case, mut optimizer) =
             (case("dora-rslora"), Optimizer::new(OptimConfig { kind, ..OptimConfig::default() }));
         let mut before = BTreeMap::new();
         case.decoder.visit_adapters(&mut |name, slot| drop(before.insert(name.to_string(), to_host(slot.flat()))));
         let (_, gradients) = case.step_gradients();
-        optimizer.step(&mut case.decoder, Trainable::Adapters, &gradients, 1e-3);
+        optimizer.step(&mut case.decoder, Trainable::Adapters, &gradients, rate);
         case.decoder.visit_adapters(&mut |name, slot| {
             assert!(to_host(slot.flat()) != before[name], "{name} did not move with {kind:?}");
         });
@@ -317,13 +425,14 @@ fn arguments_of_other_optimizers_are_found() {
     let args = OptimArgs { momentum: Some(0.9), decay_rate: Some(-0.5), ..OptimArgs::default() };
     assert_eq!(args.unused(OptimKind::Muon), ["decay_rate"]);
     assert_eq!(args.unused(OptimKind::Exadam), ["momentum", "decay_rate"]);
+    let args = OptimArgs { momentum: Some(0.9), eps: Some(1e-6), ..OptimArgs::default() };
+    assert_eq!((args.unused(OptimKind::Sgd), args.unused(OptimKind::Adadelta)), (vec!["eps"], vec!["momentum"]));
 }
 
 /// What is planned for before a run is what there is after a step.
 #[test]
 fn the_state_of_every_optimizer_is_as_large_as_foreseen() {
-    use OptimKind::{Adafactor, Adamw, Exadam, ExadamV1, Lion, Muon};
-    for kind in [Exadam, ExadamV1, Adamw, Adafactor, Lion, Muon] {
+    for kind in KINDS {
         for (name, shape) in
             [("model.norm.weight", vec![6]), ("a.lora_A.weight", vec![2, 3]), ("lm_head.weight", vec![2, 3])]
         {
@@ -335,4 +444,39 @@ fn the_state_of_every_optimizer_is_as_large_as_foreseen() {
             assert_eq!(kept, kind.state_numbers(name, &shape), "{kind:?}, {name}");
         }
     }
+}
+
+/// Vectors of a small network: those with a gradient move, and go on from a checkpoint to the bit.
+#[test]
+fn vectors_that_are_no_decoder_s_move_and_resume() {
+    type Vectors = BTreeMap<String, Tensor<1>>;
+    let vector = |values: [f32; 3]| Tensor::<1>::from_data(TensorData::from(values), &Device::flex());
+    let begin = || -> Vectors { [("a".into(), vector([1.0, 2.0, 3.0])), ("b".into(), vector([0.5; 3]))].into() };
+    let steps = |optimizer: &mut Optimizer, vectors: &mut Vectors, from: i32, to: i32| {
+        for step in from..to {
+            let gradients = Gradients::of([("a".to_string(), vector([0.1, -0.2, f64::from(step) as f32]))].into_iter());
+            let all = vectors.iter_mut().map(|(name, values)| Vector { name, shape: &[3, 1], values });
+            optimizer.step_vectors(all, &gradients, 0.1);
+        }
+    };
+    let config = OptimConfig::default();
+    let (mut optimizer, mut vectors) = (Optimizer::new(config), begin());
+    steps(&mut optimizer, &mut vectors, 1, 3);
+    let wip = tempfile::tempdir().unwrap();
+    let host = |vectors: &Vectors| -> Vec<gazal_lm::weights::Named> {
+        vectors.iter().map(|(name, values)| (name.clone(), vec![3], to_host(values.clone()))).collect()
+    };
+    crate::save_vectors(wip.path(), &host(&vectors), (&optimizer, &json!({"at": 2})), 1).unwrap();
+    steps(&mut optimizer, &mut vectors, 3, 5);
+
+    let checkpoint = latest_checkpoint(wip.path()).unwrap().unwrap();
+    assert_eq!((checkpoint.step, &checkpoint.extra), (2, &json!({"at": 2})));
+    let mut resumed = Optimizer::new(config);
+    let saved = checkpoint.restore_vectors(&mut resumed, &Device::flex()).unwrap();
+    let tensor = |values: &Vec<f32>| Tensor::<1>::from_data(values.as_slice(), &Device::flex());
+    let mut again: Vectors = saved.iter().map(|(name, values)| (name.clone(), tensor(values))).collect();
+    steps(&mut resumed, &mut again, 3, 5);
+    assert_eq!(host(&again), host(&vectors));
+    assert_eq!(to_host(again["b"].clone()), [0.5; 3], "no gradient, no step");
+    assert_ne!(to_host(again["a"].clone()), [1.0, 2.0, 3.0]);
 }
