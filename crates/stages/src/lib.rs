@@ -1,9 +1,11 @@
 //! The built-in stage kinds, one folder each, and the one list of them.
 
+mod classifier;
 mod contamination;
 mod curate;
 mod defaults;
 mod device;
+mod embedded;
 mod endpoint;
 mod eval;
 mod examples;
@@ -56,5 +58,7 @@ pub fn kinds() -> Kinds {
         &curate::Curate,
         &report::ReportKind,
         &symmetry::Symmetry,
+        &classifier::Digits,
+        &classifier::TrainClassifier,
     ])
 }
