@@ -6,6 +6,7 @@
 //! | one accuracy | [`accuracy`]: Clopper and Pearson's interval at the effective number of questions | one group of scores that are 0 or 1 |
 //! | any other mean | [`Bootstrap::mean`]: clusters resampled, tails widened for few clusters | pooled groups, rewards, lengths |
 //! | a difference | [`Comparison`]: sign flips by cluster (McNemar's exact test where questions are their own clusters), and an interval with two made-up questions | any paired scores that are 0 or 1; for others the interval is [`Bootstrap::difference`]'s |
+//! | a mean over seeds | [`Student`]: Student's interval and test | a few independent values, paired differences among them |
 //! | several differences | [`holm`] for "is any of them real", [`benjamini_hochberg`] for a list to look into | several benchmarks in one table |
 //! | before a run | [`paired_resolution`], [`planned_resolution`], [`single_resolution`] | choosing a set |
 //!
@@ -21,6 +22,7 @@ mod permutation;
 mod power;
 mod proportion;
 mod random;
+mod student;
 mod tally;
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +33,7 @@ pub use correction::{benjamini_hochberg, bonferroni, holm};
 pub use permutation::{SignFlip, SignFlips};
 pub use power::{items_needed, paired_resolution, planned_resolution, single_resolution};
 pub use proportion::{accuracy, clopper_pearson, wilson};
+pub use student::Student;
 
 /// One question's score: 0 or 1, or any number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
