@@ -19,6 +19,7 @@ mod memory;
 mod merge;
 mod merge_models;
 mod optimization;
+mod optimizer_study;
 pub mod page;
 mod pretrain;
 mod prompt;
@@ -60,5 +61,6 @@ pub fn kinds() -> Kinds {
         &symmetry::Symmetry,
         &classifier::Digits,
         &classifier::TrainClassifier,
+        &optimizer_study::OptimizerStudy,
     ])
 }

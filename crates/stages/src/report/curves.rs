@@ -6,18 +6,21 @@ use gazal_stage_api::StageError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// One picture: lines over the optimizer's steps.
-#[derive(Debug, Serialize)]
+/// One picture: lines over steps, of the optimizer if nothing else is said.
+#[derive(Clone, Debug, Serialize)]
 pub struct Curve {
     /// Of the training that it belongs to.
     pub history: String,
     pub title: String,
     /// The name of its picture.
     pub file: String,
+    /// What is counted to the right.
+    #[serde(skip)]
+    pub axis: &'static str,
     pub lines: Vec<Line>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Line {
     pub name: String,
     /// Step and value, as logged.
@@ -45,7 +48,13 @@ pub fn read(folder: &Path, number: usize, history: &str) -> Result<Vec<Curve>, S
         let lines: Vec<Line> = lines.iter().map(|(key, name)| line(&log, key, name)).collect();
         let lines: Vec<Line> = lines.into_iter().filter(|line| !line.points.is_empty()).collect();
         let file = format!("{}.svg", slug(&format!("{number} {history} {title}")));
-        (!lines.is_empty()).then(|| Curve { history: history.into(), title: (*title).into(), file, lines })
+        (!lines.is_empty()).then(|| Curve {
+            history: history.into(),
+            title: (*title).into(),
+            file,
+            axis: "step",
+            lines,
+        })
     });
     Ok(curves.collect())
 }
@@ -87,7 +96,7 @@ fn line(log: &[Map<String, Value>], key: &str, name: &str) -> Line {
 }
 
 /// A file name: lower-case letters and digits, `-` for all else.
-fn slug(text: &str) -> String {
+pub fn slug(text: &str) -> String {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-")
 }

@@ -11,17 +11,11 @@ use super::metric::{Metric, explain};
 use super::published::{ABOUT, Published, PublishedCell};
 use super::table::{AVERAGE, Cell, Difference, DifferenceRow, Table, Verdict, title};
 use super::{svg, words};
-use crate::page::{PICTURE_STYLE, STYLE, escape};
+use crate::page::{self, Grid, escape};
 
 /// The whole page.
 pub fn render(report: &Report) -> String {
-    let title = escape(&report.title);
-    let mut out = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
-         <style>\n{}{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n",
-        PICTURE_STYLE
-    );
+    let mut out = page::opening(&report.title);
     if let Some(disclaimer) = report.disclaimer {
         let _ = writeln!(out, "<p class=\"disclaimer\">{}</p>", escape(disclaimer));
     }
@@ -46,7 +40,7 @@ pub fn render(report: &Report) -> String {
     }
     pictures(&mut out, report);
     notes(&mut out, report);
-    out + "</main>\n</body>\n</html>\n"
+    out + page::CLOSING
 }
 
 fn section(out: &mut String, table: &Table) {
@@ -142,33 +136,6 @@ fn notes(out: &mut String, report: &Report) {
         let _ = writeln!(out, "<li>{}</li>", escape(&paragraph));
     }
     *out += "</ul>\n";
-}
-
-/// A table from cells that are HTML already; `marked` sets the last column off.
-struct Grid {
-    head: Vec<String>,
-    /// Class, label and cells.
-    rows: Vec<(&'static str, String, Vec<String>)>,
-    marked: bool,
-}
-
-impl Grid {
-    fn render(&self) -> String {
-        let class = |index: usize| if self.marked && index + 1 == self.head.len() { " class=\"last\"" } else { "" };
-        let mut out = String::from("<div class=\"scroll\"><table>\n<thead><tr><th></th>");
-        for (index, head) in self.head.iter().enumerate() {
-            let _ = write!(out, "<th{} scope=\"col\">{}</th>", class(index), escape(head));
-        }
-        out += "</tr></thead>\n<tbody>\n";
-        for (row, label, cells) in &self.rows {
-            let _ = write!(out, "<tr class=\"{row}\"><th scope=\"row\">{}</th>", escape(label));
-            for (index, cell) in cells.iter().enumerate() {
-                let _ = write!(out, "<td{}>{cell}</td>", class(index));
-            }
-            out += "</tr>\n";
-        }
-        out + "</tbody>\n</table></div>\n"
-    }
 }
 
 fn heads(table: &Table) -> Vec<String> {

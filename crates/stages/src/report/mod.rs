@@ -7,13 +7,13 @@
 mod baseline;
 mod card;
 mod contamination;
-mod curves;
+pub(crate) mod curves;
 mod examples;
 mod html;
 mod metric;
 mod published;
 mod scores;
-mod svg;
+pub(crate) mod svg;
 mod table;
 mod text;
 mod words;

@@ -62,7 +62,7 @@ pub fn lines(curve: &Curve) -> String {
     let x = Scale { ..Scale::over(raw().map(|point| point.0), 54.0, WIDTH - 14.0) };
     let y = Scale::over(raw().map(|point| point.1), HEIGHT - 40.0, 36.0);
     let mut out = open(HEIGHT, &format!("{}: {}", curve.history, curve.title));
-    axes(&mut out, &x, &y);
+    axes(&mut out, &x, &y, curve.axis);
     let mut left = x.from;
     for (index, (line, (raw, smooth))) in curve.lines.iter().zip(&drawn).enumerate() {
         let colour = index % COLOURS + 1;
@@ -93,7 +93,7 @@ fn open(height: f64, label: &str) -> String {
     )
 }
 
-fn axes(out: &mut String, x: &Scale, y: &Scale) {
+fn axes(out: &mut String, x: &Scale, y: &Scale, axis: &str) {
     let (ticks, decimals) = y.ticks();
     for tick in ticks {
         let at = y.at(tick);
@@ -118,7 +118,7 @@ fn axes(out: &mut String, x: &Scale, y: &Scale) {
     }
     let _ = writeln!(
         out,
-        "<text class=\"soft\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">step</text>",
+        "<text class=\"soft\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{axis}</text>",
         x.to,
         y.from + 33.0
     );
