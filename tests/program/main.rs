@@ -5,6 +5,7 @@ mod arrows;
 mod crash;
 mod examples;
 mod hub;
+mod images;
 mod keys;
 mod learning;
 mod mistakes;
