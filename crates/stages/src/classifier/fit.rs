@@ -77,8 +77,9 @@ impl Progress {
 
     /// The epoch with the highest accuracy on held-out images, the first of several.
     pub fn best(&self) -> Option<&Epoch> {
-        let better = |best: &'_ Epoch, epoch: &'_ Epoch| epoch.eval_accuracy > best.eval_accuracy;
-        self.log_history.iter().reduce(|best, epoch| if better(best, epoch) { epoch } else { best })
+        self.log_history
+            .iter()
+            .reduce(|best, epoch| if epoch.eval_accuracy > best.eval_accuracy { epoch } else { best })
     }
 }
 

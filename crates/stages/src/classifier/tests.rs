@@ -308,6 +308,9 @@ fn the_digits_are_files_that_training_reads() {
     let (mut report, cancelled) = (|_| (), || false);
     let mut context = Context::new(folders, 0, device, &mut report, &cancelled);
     Kind::run(&Digits, serde_json::from_value(json!({})).unwrap(), &mut context).unwrap();
+    let digest = |name: &str| blake3::hash(&fs::read(folder.path().join(name)).unwrap()).to_string();
+    assert_eq!(digest("data_batch_1.bin"), "ae00747c189f9a9a0ec5df5eacfe0aa7aa5479fbdfb90601b23e2cba077e42de");
+    assert_eq!(digest("test_batch.bin"), "9cfbf0e5a2e1e6fab864977ad8bfc59cafe6ca06a00339e5bd2717bee119db4b");
     let (train, test) = images::read(folder.path()).unwrap();
     assert_eq!((train.len(), test.len(), train.description.name.as_str()), (1437, 360, "digits"));
     assert_eq!((train.label(0), &train.pixels(0)[..5]), (0, &[0, 0, 5, 13, 9][..]));

@@ -34,20 +34,25 @@ pub fn render(report: &Report) -> String {
 fn published(out: &mut String, report: &Report) {
     *out += "<h2>The abstracts, the logs, and this run</h2>\n<p class=\"soft\">Every number that the two abstracts state of \
         CIFAR-10, beside each measure that it may be: recomputed from the logs of the author's notebooks (in brackets what \
-        their rounding leaves open), and what this run gives for the same measure.</p>\n";
+        their rounding leaves open), and what this run gives for the same measure.</p>\n<ul class=\"soft\">\n";
+    for measure in Measure::ALL {
+        let _ = writeln!(out, "<li><b>{}</b>: {}</li>", measure.short(), escape(&measure.gain_name(TARGET)));
+    }
+    *out += "</ul>\n";
     let mut head = vec!["stated".to_string()];
     head.extend(BASELINES.map(|(name, _)| format!("logs, over {name}")));
     head.extend(["verdict".to_string(), "this run, over Adam".into(), "this run, over AdamW".into()]);
-    let rows = report.published.iter().zip(&report.beside).map(|(finding, beside)| {
-        let label = format!("{}: {}", finding.version.name(), finding.measure.gain_name(TARGET));
-        ("model", label, finding_cells(finding, beside))
-    });
+    let rows = report
+        .published
+        .iter()
+        .zip(&report.beside)
+        .map(|(finding, beside)| ("model", finding.measure.short().to_string(), finding_cells(finding, beside)));
     *out += &Grid { head, rows: rows.collect(), marked: false }.render();
     *out += "<ul>\n";
     for remark in &report.remarks {
         let _ = writeln!(out, "<li>{}</li>", escape(remark));
     }
-    *out += "</ul>\n";
+    *out += "</ul>\n<h3>The author's logs</h3>\n";
     pictures(out, &report.published_curves);
 }
 
@@ -57,7 +62,7 @@ fn finding_cells(finding: &Finding, beside: &[Option<Gain>; 2]) -> Vec<String> {
         Follows::FromAdamw => "noise",
         Follows::No => "down",
     };
-    let mut cells = vec![format!("<b>{}</b>", finding.stated)];
+    let mut cells = vec![format!("<b>{}</b><small>{}</small>", finding.stated, finding.version.name())];
     cells.extend(finding.logged.iter().map(logged));
     cells.push(format!("<span class=\"tag {class}\">{}</span>", finding.verdict.words()));
     cells.extend(beside.iter().map(|gain| gain.as_ref().map_or_else(missing, self::gain)));
@@ -109,6 +114,7 @@ fn comparison(out: &mut String, compared: &Compared, report: &Report) {
         ("difference", row.label.clone(), gains.chain([images(row)]).collect())
     });
     *out += &Grid { head, rows: rows.collect(), marked: true }.render();
+    *out += "<h3>Means over seeds</h3>\n";
     let pictured = |curve: &&Curve| curve.history == compared.title;
     pictures(out, &report.curves.iter().filter(pictured).cloned().collect::<Vec<_>>());
 }
@@ -120,7 +126,9 @@ fn gain(gain: &Gain) -> String {
         [found, all] if found < all => format!("<small>{found} of {all} seeds</small>"),
         _ => String::new(),
     };
-    format!("<b>{:+.2}</b>{}{some}{tag}", gain.mean.mean, interval(gain.mean.interval.as_ref(), 2, true))
+    let (mean, within) = (gain.mean.mean, gain.mean.interval.as_ref());
+    let decimals = if mean.abs() < 10.0 { 2 } else { 1 };
+    format!("<b>{mean:+.decimals$}</b>{}{some}{tag}", interval(within, decimals, true))
 }
 
 fn images(row: &GainRow) -> String {

@@ -35,6 +35,18 @@ impl Measure {
         Measure::TestAccuracy,
     ];
 
+    /// Where there is little room.
+    pub fn short(self) -> &'static str {
+        match self {
+            Measure::TrainLoss => "training loss",
+            Measure::Epochs => "epochs",
+            Measure::TrainAccuracy => "training",
+            Measure::EvalAccuracy => "validation",
+            Measure::BestEvalAccuracy => "best validation",
+            Measure::TestAccuracy => "test",
+        }
+    }
+
     /// Of one training.
     pub fn name(self, target: f64) -> String {
         match self {

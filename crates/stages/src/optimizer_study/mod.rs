@@ -214,11 +214,11 @@ fn published_curves(logs: &Logs) -> Result<Vec<Curve>, StageError> {
     Ok(curves.into())
 }
 
-/// Pictures of a comparison, of the baseline and up to five others each.
+/// Pictures of a comparison, of the baseline and up to four others each, whose names fit above them.
 fn curves(study: &Study, comparing: &Comparing) -> Vec<Curve> {
     let mut curves = Vec::new();
     for (name, of) in SHOWN {
-        for (part, labels) in comparing.labels.chunks(5).enumerate() {
+        for (part, labels) in comparing.labels.chunks(4).enumerate() {
             let labels = std::iter::once(&comparing.baseline).chain(labels);
             let lines = labels.map(|label| Line { name: label.clone(), points: study.mean_curve(label, of) });
             let title = if part == 0 { name.to_string() } else { format!("{name}, {}", part + 1) };

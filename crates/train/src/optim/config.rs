@@ -33,6 +33,7 @@ impl OptimKind {
     pub(super) fn is_coupled(self) -> bool {
         matches!(self, OptimKind::Adam | OptimKind::Sgd | OptimKind::Rmsprop | OptimKind::Adadelta)
     }
+
     /// Numbers that the state keeps of a parameter, at least, by its name in a checkpoint and its shape: `sgd` keeps as
     /// many as the parameter has where it has `momentum`.
     pub fn state_numbers(self, name: &str, shape: &[usize]) -> usize {
