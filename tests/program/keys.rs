@@ -131,6 +131,7 @@ fn others(value: &Value, schema: &Value) -> Vec<Value> {
                 .chain(named)
                 .chain([
                     json!([0.25]),
+                    json!([3]),
                     json!(["base", "another"]),
                     json!([{"step": "exact_duplicates"}]),
                     json!([{"step": "horizontal_flip"}]),

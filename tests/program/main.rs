@@ -19,6 +19,7 @@ mod road;
 mod shape;
 mod space;
 mod store;
+mod symmetry;
 mod teaching;
 mod upstream;
 mod watch;

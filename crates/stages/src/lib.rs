@@ -29,6 +29,7 @@ mod rows;
 mod sft;
 mod supervised;
 mod symmetry;
+mod symmetry_study;
 mod synth;
 mod teach;
 mod tokenizer;
@@ -59,6 +60,7 @@ pub fn kinds() -> Kinds {
         &curate::Curate,
         &report::ReportKind,
         &symmetry::Symmetry,
+        &symmetry_study::SymmetryStudy,
         &classifier::Digits,
         &classifier::TrainClassifier,
         &optimizer_study::OptimizerStudy,

@@ -253,6 +253,8 @@ impl Params {
             correct: answer == target,
             right_by: BTreeMap::new(),
             resps: likelihoods.iter().map(|&value| f64::from(value)).collect(),
+            is_greedy: Vec::new(),
+            prompt: None,
             completion: None,
             unfinished: false,
             formatted: false,

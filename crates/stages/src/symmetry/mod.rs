@@ -14,6 +14,8 @@ use gazal_stage_api::{
 use gazal_tasks::symmetry::{EXPLORATORY, Family};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use training::{Curve, Ended};
+
 use crate::defaults;
 use crate::defaults::check_positive;
 
