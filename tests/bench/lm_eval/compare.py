@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Multiple-choice questions asked by lm-evaluation-harness and by `eval` here, with the same result.
 
-    tests/bench/lm_eval [--data FOLDER] [--questions 40] [MODEL...]
+    tests/bench/lm_eval/compare.py [--data FOLDER] [--questions 40] [MODEL...]
 
 Needs lm-eval 0.4.13, torch and transformers from PyPI. MODEL are Hugging Face folders; else the base and the merged
 model that pipelines/gazal-r1.toml trains in its smallest profile, and some of tests/fixtures/models. FOLDER holds the
@@ -35,7 +35,7 @@ import lm_eval
 import transformers
 from lm_eval.tasks import TaskManager
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 PROGRAM = os.environ.get("GAZAL_PIPE", str(ROOT / "target/release/gazal-pipe"))
 TASKS = pathlib.Path(lm_eval.__file__).parent / "tasks"
 LETTERS = "ABCD"

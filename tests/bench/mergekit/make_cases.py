@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Numbers of real mergekit for the tests of crates/merge.
 
-usage: mergekit OUT.json       (a Python 3.11 with mergekit 0.1.5; its torch may be a CPU build)
+usage: make_cases.py OUT.json       (a Python 3.11 with mergekit 0.1.5; its torch may be a CPU build)
 tests/fixtures/vectors/mergekit.json is what it wrote.
 Two parts. `merges`: every method that is offered here on small random tensors, computed by mergekit in float64 from
 float32 numbers, with the uniform numbers that DARE's choice was made from. `plans`: for configurations, which tensors
