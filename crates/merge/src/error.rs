@@ -34,9 +34,12 @@ pub enum MergeError {
     /// All that is wrong with these models under this configuration.
     #[error("{}", listed(.0))]
     Plan(Vec<Problem>),
-    /// The slices that were passed are not those of the planned tensor: a mistake of the caller.
+    /// The numbers that were passed are not those of the planned tensor: a mistake of the caller.
     #[error("tensor `{tensor}`: {message}")]
-    Slices { tensor: String, message: String },
+    Inputs { tensor: String, message: String },
+    /// What keeps a source from being read or the result from being written.
+    #[error("tensor `{tensor}`: {message}")]
+    Access { tensor: String, message: String },
     #[error(
         "tensor `{tensor}` of `{model}` has {value} at index {index}; a merge would spread it, \
          so look for how that checkpoint was made"

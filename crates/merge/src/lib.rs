@@ -3,12 +3,12 @@
 //!
 //! [`MergeConfig`] is the file as mergekit writes it; checked, it is a [`Recipe`]. [`plan`] lays the recipe out over
 //! the models' tensors: for each tensor of the result its sources and an [`Operation`] with every number resolved.
-//! [`merge`] performs one of them on float32 slices. Where models have different tokenizers, [`Vocabulary`] unites
+//! [`merge`] performs one of them. Where models have different tokenizers, [`Vocabulary`] unites
 //! them and says which row of an embedding is whose.
 //!
-//! Nothing here reads or writes a file: who calls reads the tensors of one [`PlannedTensor`] at a time, so that a
-//! merge needs room for one tensor of each model and no more. Everything is computed in float32 and summed in
-//! float64, and no result depends on the number of threads. mergekit computes in the configuration's `dtype`, which
+//! Nothing here reads or writes a file: who calls gives [`Numbers`] that are read in blocks, and [`Write`]s blocks of
+//! the result, so that a merge needs room for a few blocks and no more. Everything is computed in float32 and summed
+//! in float64, and no result depends on the number of threads. mergekit computes in the configuration's `dtype`, which
 //! loses small differences in bfloat16; here `dtype` only says what is written.
 
 mod arithmetic;
@@ -25,7 +25,7 @@ mod setting;
 mod tests;
 mod vocabulary;
 
-pub use arithmetic::{Inputs, Uniform, merge};
+pub use arithmetic::{Inputs, Numbers, Uniform, Write, merge};
 pub use config::{MergeConfig, ModelConfig, SliceConfig, SourceConfig, TokenizerConfig};
 pub use error::{MergeError, Problem};
 pub use method::Method;

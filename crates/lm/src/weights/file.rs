@@ -11,8 +11,8 @@ use safetensors::Dtype;
 use super::header;
 use crate::LmError;
 
-/// Bytes that are read at once where numbers have to be converted.
-const CHUNK: usize = 256 * 1024;
+/// Numbers that are converted at once.
+const CHUNK: usize = 4 * 1024;
 
 /// An open file and how long it was then.
 #[derive(Debug)]
@@ -121,19 +121,45 @@ impl Entry {
             self.source.file.read_exact_at(bytes, self.start).map_err(failed)?;
             return Ok(values);
         }
-        let width = width(self.dtype);
-        let width =
-            width.ok_or_else(|| self.error(name, format!("has type {}, which is not supported", self.dtype)))?;
-        let mut values = Vec::with_capacity(self.bytes / width);
-        let mut buffer = vec![0; CHUNK.min(self.bytes)];
-        for at in (0..self.bytes).step_by(CHUNK) {
-            let chunk = &mut buffer[..CHUNK.min(self.bytes - at)];
-            self.source.file.read_exact_at(chunk, self.start + at as u64).map_err(failed)?;
-            widen(self.dtype, chunk, |value| values.push(convert(value)));
+        let count = self.bytes / self.width(name)?;
+        let mut values = Vec::with_capacity(count);
+        let mut buffer = [0.0; CHUNK];
+        for start in (0..count).step_by(CHUNK) {
+            let part = &mut buffer[..CHUNK.min(count - start)];
+            self.read_at(name, start, part)?;
+            values.extend(part.iter().map(|&value| convert(value)));
         }
         Ok(values)
     }
+
+    /// The numbers from the `start`th on, as many as there is room for.
+    pub fn read_at(&self, name: &str, start: usize, into: &mut [f32]) -> Result<(), LmError> {
+        let failed = |error: std::io::Error| self.error(name, format!("cannot be read: {error}"));
+        let width = self.width(name)?;
+        let (count, end) = (self.bytes / width, start + into.len());
+        if end > count {
+            return Err(self.error(name, format!("has {count} numbers, and {start} to {end} are to be read")));
+        }
+        let place = |at: usize| self.start + (at * width) as u64;
+        if self.dtype == Dtype::F32 {
+            return self.source.file.read_exact_at(bytemuck::cast_slice_mut(into), place(start)).map_err(failed);
+        }
+        let mut buffer = [0; CHUNK * LARGEST];
+        for (at, part) in into.chunks_mut(CHUNK).enumerate() {
+            let bytes = &mut buffer[..part.len() * width];
+            self.source.file.read_exact_at(bytes, place(start + at * CHUNK)).map_err(failed)?;
+            widen(self.dtype, bytes, part);
+        }
+        Ok(())
+    }
+
+    fn width(&self, name: &str) -> Result<usize, LmError> {
+        width(self.dtype).ok_or_else(|| self.error(name, format!("has type {}, which is not supported", self.dtype)))
+    }
 }
+
+/// Bytes of a number at most.
+const LARGEST: usize = 8;
 
 /// Bytes of a number of a type that can be read.
 fn width(dtype: Dtype) -> Option<usize> {
@@ -145,15 +171,18 @@ fn width(dtype: Dtype) -> Option<usize> {
     }
 }
 
-fn widen(dtype: Dtype, bytes: &[u8], mut each: impl FnMut(f32)) {
-    let (two, four, eight) = (bytes.as_chunks::<2>().0, bytes.as_chunks::<4>().0, bytes.as_chunks::<8>().0);
+fn widen(dtype: Dtype, bytes: &[u8], into: &mut [f32]) {
     match dtype {
-        Dtype::BF16 => two.iter().for_each(|&b| each(bf16::from_le_bytes(b).to_f32())),
-        Dtype::F16 => two.iter().for_each(|&b| each(f16::from_le_bytes(b).to_f32())),
-        Dtype::F32 => four.iter().for_each(|&b| each(f32::from_le_bytes(b))),
-        Dtype::I32 => four.iter().for_each(|&b| each(i32::from_le_bytes(b) as f32)),
-        Dtype::F64 => eight.iter().for_each(|&b| each(f64::from_le_bytes(b) as f32)),
-        Dtype::I64 => eight.iter().for_each(|&b| each(i64::from_le_bytes(b) as f32)),
+        Dtype::BF16 => each(bytes, into, |b| bf16::from_le_bytes(b).to_f32()),
+        Dtype::F16 => each(bytes, into, |b| f16::from_le_bytes(b).to_f32()),
+        Dtype::F32 => each(bytes, into, f32::from_le_bytes),
+        Dtype::I32 => each(bytes, into, |b| i32::from_le_bytes(b) as f32),
+        Dtype::F64 => each(bytes, into, |b| f64::from_le_bytes(b) as f32),
+        Dtype::I64 => each(bytes, into, |b| i64::from_le_bytes(b) as f32),
         _ => {}
     }
+}
+
+fn each<const N: usize>(bytes: &[u8], into: &mut [f32], widen: impl Fn([u8; N]) -> f32) {
+    bytes.as_chunks::<N>().0.iter().zip(into).for_each(|(&bytes, number)| *number = widen(bytes));
 }

@@ -24,7 +24,7 @@ use half::{bf16, f16};
 use crate::LmError;
 use file::{Entry, Source};
 pub use shards::{MAX_SHARD_SIZE, parse_size};
-pub use writer::{FileWriter, ModelWriter, Planned};
+pub use writer::{FileWriter, ModelWriter, Place, Planned};
 
 // Numbers go to and from files as they lie in memory.
 const _: () = assert!(cfg!(target_endian = "little"), "safetensors are little-endian, and so has the machine to be");
@@ -111,6 +111,15 @@ impl Weights {
     pub fn read(&self, name: &str) -> Result<Vec<f32>, LmError> {
         let entry = self.tensors.get(name).ok_or_else(|| self.missing(name))?;
         entry.read(name, |value| value)
+    }
+
+    /// The values of a tensor from the `start`th on, as many as there is room for, as [`Weights::read`] gives them.
+    ///
+    /// # Errors
+    /// As [`Weights::read`], and where there are not so many.
+    pub fn read_at(&self, name: &str, start: usize, into: &mut [f32]) -> Result<(), LmError> {
+        let entry = self.tensors.get(name).ok_or_else(|| self.missing(name))?;
+        entry.read_at(name, start, into)
     }
 
     /// Shape and values of a tensor as [`Weights::read`] gives them. They stay in memory beside what is taken: for files

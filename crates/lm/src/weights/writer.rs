@@ -63,13 +63,22 @@ impl FileWriter {
     /// # Errors
     /// When it is not planned, came already, or has another size.
     pub fn write(&mut self, name: &str, values: &[f32]) -> Result<(), LmError> {
-        let place = self.places.remove(name);
-        let (start, count) = place.ok_or_else(|| LmError::tensor(&self.path, name, "is not to be written"))?;
-        if values.len() != count {
-            let message = format!("has {} numbers, expected {count}", values.len());
+        let place = self.place(name)?;
+        if values.len() != place.count {
+            let message = format!("has {} numbers, expected {}", values.len(), place.count);
             return Err(LmError::tensor(&self.path, name, message));
         }
-        self.put(start, values).map_err(LmError::io(&self.path))
+        place.write(0, values)
+    }
+
+    /// Where one tensor's numbers go that come in parts.
+    ///
+    /// # Errors
+    /// When it is not planned or came already.
+    pub fn place(&mut self, name: &str) -> Result<Place<'_>, LmError> {
+        let place = self.places.remove(name);
+        let (start, count) = place.ok_or_else(|| LmError::tensor(&self.path, name, "is not to be written"))?;
+        Ok(Place { file: self, start, count })
     }
 
     fn put(&self, start: u64, values: &[f32]) -> std::io::Result<()> {
@@ -98,6 +107,30 @@ impl FileWriter {
             return Err(LmError::tensor(&self.path, name, "was not written"));
         }
         self.file.persist(&self.path).map(drop).map_err(|error| LmError::io(&self.path)(error.error))
+    }
+}
+
+/// Where one tensor's numbers go, in parts of any order and from several threads; that all of them come is the caller's
+/// part.
+#[derive(Debug)]
+pub struct Place<'a> {
+    file: &'a FileWriter,
+    start: u64,
+    count: usize,
+}
+
+impl Place<'_> {
+    /// Writes the numbers from the `from`th on.
+    ///
+    /// # Errors
+    /// When there are more than the tensor has, or the file cannot be written.
+    pub fn write(&self, from: usize, values: &[f32]) -> Result<(), LmError> {
+        let (path, end) = (&self.file.path, from + values.len());
+        if end > self.count {
+            return Err(LmError::file(path, format!("numbers {from} to {end} of a tensor of {}", self.count)));
+        }
+        let start = self.start + (from * self.file.precision.size()) as u64;
+        self.file.put(start, values).map_err(LmError::io(path))
     }
 }
 
@@ -168,6 +201,15 @@ impl ModelWriter {
     pub fn write(&mut self, name: &str, values: &[f32]) -> Result<(), LmError> {
         let shard = self.shards.get(name).copied().unwrap_or_default();
         self.files[shard].write(name, values)
+    }
+
+    /// Where one tensor's numbers go that come in parts.
+    ///
+    /// # Errors
+    /// When it is not planned or came already.
+    pub fn place(&mut self, name: &str) -> Result<Place<'_>, LmError> {
+        let shard = self.shards.get(name).copied().unwrap_or_default();
+        self.files[shard].place(name)
     }
 
     /// Gives the files their names, and writes the index if there are several.

@@ -4,11 +4,17 @@
 //! mergekit divides by weights that add up to 0 too; a plan refuses them.
 
 use super::blocks::{CHUNK, Defect, chunks, fill};
+use super::{Numbers, Write};
 
-pub(super) fn linear(weights: &[f64], normalize: bool, sources: &[&[f32]], merged: &mut [f32]) -> Result<(), Defect> {
+pub(super) fn linear(
+    weights: &[f64],
+    normalize: bool,
+    sources: &[&dyn Numbers],
+    write: Write<'_>,
+) -> Result<(), Defect> {
     let total = if normalize { weights.iter().sum() } else { 1.0 };
-    fill(1, sources, merged, |range, block| {
-        for (chunk, merged) in chunks(range).zip(block.chunks_mut(CHUNK)) {
+    fill(1, sources, write, |range, sources, block| {
+        for (chunk, merged) in chunks(0..range.len()).zip(block.chunks_mut(CHUNK)) {
             let mut sums = [0.0; CHUNK];
             for (weight, source) in weights.iter().zip(sources) {
                 let numbers = &source[chunk.clone()];

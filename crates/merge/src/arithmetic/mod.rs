@@ -1,7 +1,8 @@
 //! The arithmetic of one tensor: float32 in, float32 out, sums and products in float64.
 //!
 //! Where a result needs something of the whole tensor first (an angle, a threshold, a norm), that is one or two
-//! passes over the sources; then one pass makes the result. Nothing of a tensor's size is allocated beside it.
+//! passes over the sources; then one pass makes the result. Sources are read and the result is written in blocks, in
+//! each pass anew, so that nothing of a tensor's size is ever in memory.
 
 mod blocks;
 mod linear;
@@ -11,16 +12,55 @@ mod stock;
 mod task;
 
 use crate::error::MergeError;
-use crate::plan::{Operation, PlannedTensor, Source};
+use crate::plan::{Operation, PlannedTensor};
 use blocks::Defect;
+use slerp::Pair;
 
-/// A tensor's numbers in its planned order of dimensions.
-#[derive(Clone, Debug)]
+/// A tensor's numbers in its planned order of dimensions, in memory or a file.
+pub trait Numbers: Sync {
+    fn len(&self) -> usize;
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Reads the numbers from `start` on, as many as there is room for. Asked several times for each number, from
+    /// several threads.
+    ///
+    /// # Errors
+    /// Why they cannot be read.
+    fn read(&self, start: usize, into: &mut [f32]) -> Result<(), String>;
+}
+
+impl Numbers for &[f32] {
+    fn len(&self) -> usize {
+        <[f32]>::len(self)
+    }
+
+    fn read(&self, start: usize, into: &mut [f32]) -> Result<(), String> {
+        let numbers = self.get(start..start + into.len()).ok_or("it is shorter")?;
+        into.copy_from_slice(numbers);
+        Ok(())
+    }
+}
+
+impl Numbers for Vec<f32> {
+    fn len(&self) -> usize {
+        Vec::len(self)
+    }
+
+    fn read(&self, start: usize, into: &mut [f32]) -> Result<(), String> {
+        self.as_slice().read(start, into)
+    }
+}
+
+/// What a tensor of the result is made of.
+#[derive(Clone)]
 pub struct Inputs<'a> {
     /// Of [`PlannedTensor::base`].
-    pub base: Option<&'a [f32]>,
+    pub base: Option<&'a dyn Numbers>,
     /// Of [`PlannedTensor::sources`], in their order.
-    pub sources: Vec<&'a [f32]>,
+    pub sources: Vec<&'a dyn Numbers>,
 }
 
 /// A number in `[0, 1)` for the number at an index of a source, by the source's place among
@@ -28,61 +68,69 @@ pub struct Inputs<'a> {
 /// give the same each time.
 pub type Uniform<'a> = &'a (dyn Fn(usize, u64) -> f64 + Sync);
 
-/// Merges the sources of one tensor into `merged`, which has its shape.
+/// Takes numbers of the result from an index on; why it cannot, else. Every number comes once, in blocks that come in
+/// any order and from several threads.
+pub type Write<'a> = &'a (dyn Fn(usize, &[f32]) -> Result<(), String> + Sync);
+
+/// Merges the sources of one tensor.
 ///
 /// # Errors
-/// Slices that are not the planned tensor's, a source that is not finite somewhere, or a result that is too large for
-/// float32.
+/// Numbers that are not the planned tensor's, a source that is not finite somewhere, a result that is too large for
+/// float32, or what cannot be read or written. Blocks may have been written then.
 pub fn merge(
     tensor: &PlannedTensor,
     inputs: &Inputs<'_>,
     random: Uniform<'_>,
-    merged: &mut [f32],
+    write: Write<'_>,
 ) -> Result<(), MergeError> {
-    check(tensor, inputs, merged.len())?;
+    check(tensor, inputs)?;
     let sources = inputs.sources.as_slice();
     let done = match (&tensor.operation, inputs.base, sources) {
-        (Operation::Linear { weights, normalize }, ..) => linear::linear(weights, *normalize, sources, merged),
-        (Operation::Copy { scale }, ..) => linear::linear(&[scale.unwrap_or(1.0)], false, sources, merged),
-        (Operation::Slerp { t }, Some(base), [other]) => slerp::slerp(*t, [base, other], merged),
+        (Operation::Linear { weights, normalize }, ..) => linear::linear(weights, *normalize, sources, write),
+        (Operation::Copy { scale }, ..) => linear::linear(&[scale.unwrap_or(1.0)], false, sources, write),
+        (Operation::Slerp { t }, Some(base), [other]) => slerp::slerp(*t, &Pair(vec![base, *other]), write),
         (Operation::Nuslerp { t, along }, base, [one, two]) => {
-            slerp::nuslerp(*t, &slerp::Pair { one, two, base }, (*along, &tensor.shape), merged)
+            let pair = Pair([*one, *two].into_iter().chain(base).collect());
+            slerp::nuslerp(*t, &pair, (*along, &tensor.shape), write)
         }
-        (Operation::TaskVectors(vectors), Some(base), _) => task::merge(vectors, (base, sources), random, merged),
+        (Operation::TaskVectors(vectors), Some(base), _) => task::merge(vectors, (base, sources), random, write),
         (Operation::ModelStock { filter_wise }, Some(base), _) => {
             let width = tensor.shape.last().filter(|_| *filter_wise && tensor.shape.len() > 1).copied();
-            stock::stock(width, (base, sources), merged)
+            stock::stock(width, (base, sources), write)
         }
-        _ => return Err(slices(tensor, "its base or a source is missing")),
+        _ => return Err(wrong(tensor, "its base or a source is missing")),
     };
-    done.map_err(|defect| describe(&defect, tensor, inputs))
+    done.map_err(|defect| describe(defect, tensor, inputs))
 }
 
-fn slices(tensor: &PlannedTensor, message: &str) -> MergeError {
-    MergeError::Slices { tensor: tensor.name.clone(), message: message.into() }
+fn wrong(tensor: &PlannedTensor, message: &str) -> MergeError {
+    MergeError::Inputs { tensor: tensor.name.clone(), message: message.into() }
 }
 
-fn check(tensor: &PlannedTensor, inputs: &Inputs<'_>, length: usize) -> Result<(), MergeError> {
+fn check(tensor: &PlannedTensor, inputs: &Inputs<'_>) -> Result<(), MergeError> {
     let planned: usize = tensor.shape.iter().product();
     let lengths = inputs.sources.iter().chain(&inputs.base).map(|source| source.len());
-    match lengths.chain([length]).find(|length| *length != planned) {
-        Some(other) => Err(slices(tensor, &format!("its shape has {planned} numbers, a slice {other}"))),
+    match lengths.into_iter().find(|length| *length != planned) {
+        Some(other) => Err(wrong(tensor, &format!("its shape has {planned} numbers, a source {other}"))),
         None if inputs.sources.len() != tensor.sources.len() || inputs.base.is_some() != tensor.base.is_some() => {
-            Err(slices(tensor, "its sources are others"))
+            Err(wrong(tensor, "its sources are others"))
         }
         None => Ok(()),
     }
 }
 
 /// Names what is broken. A number of an input that is not finite is told before a result that is not.
-fn describe(defect: &Defect, tensor: &PlannedTensor, inputs: &Inputs<'_>) -> MergeError {
-    let index = defect.0;
-    let named: Vec<(&Source, &[f32])> =
-        tensor.base.iter().zip(inputs.base).chain(tensor.sources.iter().zip(inputs.sources.iter().copied())).collect();
-    let broken = named.into_iter().find_map(|(source, numbers)| {
-        let value = numbers.get(index).filter(|value| !value.is_finite())?;
-        Some((source, value))
-    });
+fn describe(defect: Defect, tensor: &PlannedTensor, inputs: &Inputs<'_>) -> MergeError {
+    let named = tensor.base.iter().zip(inputs.base).chain(tensor.sources.iter().zip(inputs.sources.iter().copied()));
+    let index = match defect {
+        Defect::NotFinite(index) => index,
+        Defect::Access(message) => return MergeError::Access { tensor: tensor.name.clone(), message },
+    };
+    let value = |numbers: &dyn Numbers| {
+        let mut value = [0.0];
+        numbers.read(index, &mut value).ok().and_then(|()| value.into_iter().find(|value| !value.is_finite()))
+    };
+    let broken = named.into_iter().find_map(|(source, numbers)| Some((source, value(numbers)?)));
     match broken {
         Some((source, value)) => MergeError::NotFinite {
             model: source.model.clone(),

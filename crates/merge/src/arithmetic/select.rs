@@ -1,17 +1,23 @@
 //! The k numbers of the largest magnitude, by selection: one pass counts the upper halves of magnitudes, a second the
-//! lower halves of those whose upper half is the threshold's. That is exact, in parallel and without a copy of the
-//! tensor, which finding the k-th largest in place would need.
+//! lower halves of those whose upper half is the threshold's. That is exact, in parallel and without the tensor in
+//! memory, which finding the k-th largest in place would need.
 //!
 //! Magnitudes are those of float32 differences, whose bits have the order of the numbers. Equal ones are taken in the
 //! order of their indices, so that exactly k are; mergekit leaves to its sort which.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use super::blocks::BLOCK;
+use super::Numbers;
+use super::blocks::{Defect, blocks, read};
 
 const LOW_BITS: u32 = 15;
 const LOW: usize = 1 << LOW_BITS;
 const HIGH: usize = 1 << 16;
+
+/// A tensor and its base.
+type Pair<'a> = [&'a dyn Numbers; 2];
 
 /// The k numbers of the largest magnitude of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +34,12 @@ pub(super) fn magnitude(number: f32, base: f32) -> u32 {
 }
 
 impl Largest {
-    /// Of the differences of `numbers` from `base`.
-    pub fn of(count: usize, numbers: &[f32], base: &[f32]) -> Largest {
+    /// Of the differences of the first tensor from the second.
+    pub fn of(count: usize, tensors: Pair<'_>) -> Result<Largest, Defect> {
         match count {
-            0 => Largest { threshold: u32::MAX, last: 0 },
-            count if count >= numbers.len() => Largest { threshold: 0, last: usize::MAX },
-            _ => select(count, numbers, base),
+            0 => Ok(Largest { threshold: u32::MAX, last: 0 }),
+            count if count >= tensors[0].len() => Ok(Largest { threshold: 0, last: usize::MAX }),
+            _ => select(count, tensors),
         }
     }
 
@@ -43,36 +49,46 @@ impl Largest {
     }
 }
 
-fn select(count: usize, numbers: &[f32], base: &[f32]) -> Largest {
-    let upper = histogram(numbers, base, HIGH, |bits| Some((bits >> LOW_BITS) as usize));
+fn select(count: usize, tensors: Pair<'_>) -> Result<Largest, Defect> {
+    let upper = histogram(tensors, HIGH, |bits| Some((bits >> LOW_BITS) as usize))?;
     let (high, above) = descend(&upper, count);
-    let lower = histogram(numbers, base, LOW, |bits| {
-        ((bits >> LOW_BITS) as usize == high).then_some(bits as usize & (LOW - 1))
-    });
+    let lower =
+        histogram(tensors, LOW, |bits| ((bits >> LOW_BITS) as usize == high).then_some(bits as usize & (LOW - 1)))?;
     let (low, still_above) = descend(&lower, count - above);
     let threshold = (high as u32) << LOW_BITS | low as u32;
     let equal = count - above - still_above;
     let last = match lower.get(low) {
         Some(&all) if all == equal => usize::MAX,
-        _ => nth_equal(threshold, equal, numbers, base),
+        _ => nth_equal(threshold, equal, tensors)?,
     };
-    Largest { threshold, last }
+    Ok(Largest { threshold, last })
 }
 
 /// How many differences fall into each of `size` bins.
-fn histogram(numbers: &[f32], base: &[f32], size: usize, bin: impl Fn(u32) -> Option<usize> + Sync) -> Vec<usize> {
-    let count = |mut bins: Vec<usize>, (numbers, base): (&[f32], &[f32])| {
-        for bin in numbers.iter().zip(base).filter_map(|(number, base)| bin(magnitude(*number, *base))) {
-            bins[bin] += 1;
-        }
-        bins
+fn histogram(tensors: Pair<'_>, size: usize, bin: impl Fn(u32) -> Option<usize> + Sync) -> Result<Vec<usize>, Defect> {
+    let empty = || (vec![0; size], Vec::new());
+    let count = |(mut bins, mut buffer): (Vec<usize>, Vec<f32>), range: &Range<usize>| {
+        magnitudes(tensors, range, &mut buffer)?.filter_map(&bin).for_each(|bin| bins[bin] += 1);
+        Ok((bins, buffer))
     };
     let add = |mut one: Vec<usize>, two: Vec<usize>| {
         one.iter_mut().zip(two).for_each(|(one, two)| *one += two);
-        one
+        Ok(one)
     };
-    let blocks = numbers.par_chunks(BLOCK).zip(base.par_chunks(BLOCK)).with_min_len(16);
-    blocks.fold(|| vec![0; size], count).reduce(|| vec![0; size], add)
+    let counted =
+        blocks(1, &tensors).into_par_iter().with_min_len(16).try_fold(empty, |bins, range| count(bins, &range));
+    counted.map(|bins| bins.map(|(bins, _)| bins)).try_reduce(|| vec![0; size], add)
+}
+
+/// Of all differences in a range.
+fn magnitudes<'b>(
+    tensors: Pair<'_>,
+    range: &Range<usize>,
+    buffer: &'b mut Vec<f32>,
+) -> Result<impl Iterator<Item = u32> + use<'b>, Defect> {
+    read(&tensors, range, buffer)?;
+    let (numbers, base) = buffer.split_at(range.len());
+    Ok(numbers.iter().zip(base).map(|(number, base)| magnitude(*number, *base)))
 }
 
 /// The bin of the `count`-th from above, and how many lie in the bins above it.
@@ -88,30 +104,32 @@ fn descend(bins: &[usize], count: usize) -> (usize, usize) {
 }
 
 /// The index of the `nth` difference of just this magnitude, counted from 1.
-fn nth_equal(threshold: u32, nth: usize, numbers: &[f32], base: &[f32]) -> usize {
-    let equal = |(number, base): (&f32, &f32)| magnitude(*number, *base) == threshold;
-    let blocks = numbers.par_chunks(BLOCK).zip(base.par_chunks(BLOCK));
-    let counts: Vec<usize> =
-        blocks.map(|(numbers, base)| numbers.iter().zip(base).filter(|pair| equal(*pair)).count()).collect();
+fn nth_equal(threshold: u32, nth: usize, tensors: Pair<'_>) -> Result<usize, Defect> {
+    let equal = |range: &Range<usize>, buffer: &mut Vec<f32>| -> Result<Vec<usize>, Defect> {
+        let indices = range.clone().zip(magnitudes(tensors, range, buffer)?);
+        Ok(indices.filter(|(_, magnitude)| *magnitude == threshold).map(|(index, _)| index).collect())
+    };
+    let blocks = blocks(1, &tensors);
+    let count = |buffer: &mut Vec<f32>, range: &Range<usize>| Ok(equal(range, buffer)?.len());
+    let counts: Vec<usize> = blocks.par_iter().map_init(Vec::new, count).collect::<Result<_, Defect>>()?;
     let mut before = 0;
-    for (block, count) in counts.into_iter().enumerate() {
+    for (range, count) in blocks.iter().zip(counts) {
         if before + count >= nth {
-            let start = block * BLOCK;
-            let mut equals = (start..numbers.len()).filter(|&index| equal((&numbers[index], &base[index])));
-            return equals.nth(nth - before - 1).unwrap_or(usize::MAX);
+            return Ok(equal(range, &mut Vec::new())?.get(nth - before - 1).copied().unwrap_or(usize::MAX));
         }
         before += count;
     }
-    usize::MAX
+    Ok(usize::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::blocks::BLOCK;
     use super::*;
 
     fn kept(count: usize, numbers: &[f32]) -> Vec<usize> {
         let base = vec![0.0; numbers.len()];
-        let largest = Largest::of(count, numbers, &base);
+        let largest = Largest::of(count, [&numbers, &base]).expect("what is in memory can be read");
         (0..numbers.len()).filter(|&index| largest.has(magnitude(numbers[index], 0.0), index)).collect()
     }
 

@@ -9,16 +9,21 @@
 //! where the cosine is 1 to the last bit, so about there. Between opposite vectors the sphere has no one way, and near
 //! them the coefficients grow without bound: there the wider bound matters.
 
-use rayon::prelude::*;
+use std::ops::Range;
 
-use super::blocks::{CHUNK, Defect, chunks, dot, fill, load, rows_of_a_block, sums};
+use super::blocks::{CHUNK, Defect, chunks, dot, fill, load, sums};
+use super::{Numbers, Write};
 use crate::plan::Along;
 
-/// The vectors, or the tensors whose differences from a base are.
-pub(super) struct Pair<'a> {
-    pub one: &'a [f32],
-    pub two: &'a [f32],
-    pub base: Option<&'a [f32]>,
+/// Two vectors, or the tensors whose differences from a base, the third of them, are.
+pub(super) struct Pair<'a>(pub Vec<&'a dyn Numbers>);
+
+/// A block of them.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    one: &'a [f32],
+    two: &'a [f32],
+    base: Option<&'a [f32]>,
 }
 
 /// `a·a`, `a·b`, `b·b` of two vectors.
@@ -30,21 +35,20 @@ struct Products {
 }
 
 /// From the first to the second.
-pub(super) fn slerp(t: f64, [one, two]: [&[f32]; 2], merged: &mut [f32]) -> Result<(), Defect> {
-    let pair = Pair { one, two, base: None };
-    let products = pair.products();
+pub(super) fn slerp(t: f64, pair: &Pair<'_>, write: Write<'_>) -> Result<(), Defect> {
+    let products = pair.products()?;
     // A vector of (nearly) no length is left as it is, as in mergekit.
     let length = |square: f64| Some(square.sqrt()).filter(|length| *length > 1e-8).unwrap_or(1.0);
     let cosine = products.both / (length(products.one) * length(products.two));
-    pair.whole(coefficients(t, cosine, cosine.abs() > 0.9995), merged)
+    pair.whole(coefficients(t, cosine, cosine.abs() > 0.9995), write)
 }
 
 /// From the first to the second, with what is a vector and the tensor's shape.
-pub(super) fn nuslerp(t: f64, pair: &Pair<'_>, along: (Along, &[usize]), merged: &mut [f32]) -> Result<(), Defect> {
+pub(super) fn nuslerp(t: f64, pair: &Pair<'_>, along: (Along, &[usize]), write: Write<'_>) -> Result<(), Defect> {
     match along {
-        (Along::Last, [_, .., width]) => pair.rows(t, *width, merged),
-        (Along::First, [rows, _, ..]) if *rows > 0 => pair.columns(t, pair.one.len() / rows, merged),
-        _ => pair.whole(pair.products().coefficients(t), merged),
+        (Along::Last, [_, .., width]) => pair.rows(t, *width, write),
+        (Along::First, [_, across @ ..]) if !across.is_empty() => pair.columns(t, across.iter().product(), write),
+        _ => pair.whole(pair.products()?.coefficients(t), write),
     }
 }
 
@@ -66,9 +70,14 @@ impl Products {
     }
 }
 
-impl Pair<'_> {
-    /// Of the vectors in a range.
-    fn products_of(&self, range: std::ops::Range<usize>) -> Products {
+impl<'a> Part<'a> {
+    fn new(inputs: &[&'a [f32]]) -> Part<'a> {
+        let at = |place: usize| inputs.get(place).copied();
+        Part { one: at(0).unwrap_or_default(), two: at(1).unwrap_or_default(), base: at(2) }
+    }
+
+    /// Of the vectors in a range of the block.
+    fn products(&self, range: Range<usize>) -> Products {
         let (mut ones, mut twos, mut products) = ([0.0; CHUNK], [0.0; CHUNK], Products::default());
         for chunk in chunks(range) {
             let base = self.base.map(|base| &base[chunk.clone()]);
@@ -81,19 +90,19 @@ impl Pair<'_> {
         products
     }
 
-    fn products(&self) -> Products {
-        let all = sums(self.one.len(), |range| {
-            let products = self.products_of(range);
-            vec![products.one, products.both, products.two]
-        });
-        match all[..] {
-            [one, both, two] => Products { one, both, two },
-            _ => Products::default(),
+    /// Of each of `width` columns, each summed from top to bottom; `one` of them all, then `both`, then `two`.
+    fn products_of_columns(&self, width: usize) -> Vec<f64> {
+        let mut sums = vec![0.0; 3 * width];
+        let (ones, others) = sums.split_at_mut(width);
+        let (boths, twos) = others.split_at_mut(width);
+        for index in 0..self.one.len() {
+            let (column, base) = (index % width, self.base.map_or(0.0, |base| f64::from(base[index])));
+            let (one, two) = (f64::from(self.one[index]) - base, f64::from(self.two[index]) - base);
+            ones[column] += one * one;
+            boths[column] += one * two;
+            twos[column] += two * two;
         }
-    }
-
-    fn inputs(&self) -> Vec<&[f32]> {
-        [Some(self.one), Some(self.two), self.base].into_iter().flatten().collect()
+        sums
     }
 
     /// The base, if any, and the vectors by their coefficients.
@@ -102,56 +111,50 @@ impl Pair<'_> {
         let difference = |numbers: &[f32]| f64::from(numbers[index]) - base;
         (base + one * difference(self.one) + two * difference(self.two)) as f32
     }
+}
+
+impl Pair<'_> {
+    fn products(&self) -> Result<Products, Defect> {
+        let all = sums(1, &self.0, 3, |range, numbers| {
+            let products = Part::new(numbers).products(0..range.len());
+            vec![products.one, products.both, products.two]
+        })?;
+        Ok(match all[..] {
+            [one, both, two] => Products { one, both, two },
+            _ => Products::default(),
+        })
+    }
 
     /// One vector.
-    fn whole(&self, coefficients: [f64; 2], merged: &mut [f32]) -> Result<(), Defect> {
-        fill(1, &self.inputs(), merged, |range, block| {
-            range.zip(block).for_each(|(index, merged)| *merged = self.combined(index, coefficients));
+    fn whole(&self, coefficients: [f64; 2], write: Write<'_>) -> Result<(), Defect> {
+        fill(1, &self.0, write, |_, numbers, block| {
+            let part = Part::new(numbers);
+            block.iter_mut().enumerate().for_each(|(index, merged)| *merged = part.combined(index, coefficients));
         })
     }
 
     /// A vector for each row.
-    fn rows(&self, t: f64, width: usize, merged: &mut [f32]) -> Result<(), Defect> {
-        fill(width, &self.inputs(), merged, |range, block| {
-            for (start, row) in range.step_by(width.max(1)).zip(block.chunks_mut(width.max(1))) {
-                let coefficients = self.products_of(start..start + row.len()).coefficients(t);
-                (start..).zip(row).for_each(|(index, merged)| *merged = self.combined(index, coefficients));
+    fn rows(&self, t: f64, width: usize, write: Write<'_>) -> Result<(), Defect> {
+        fill(width, &self.0, write, |range, numbers, block| {
+            let part = Part::new(numbers);
+            for (start, row) in (0..range.len()).step_by(width.max(1)).zip(block.chunks_mut(width.max(1))) {
+                let coefficients = part.products(start..start + row.len()).coefficients(t);
+                (start..).zip(row).for_each(|(index, merged)| *merged = part.combined(index, coefficients));
             }
         })
     }
 
     /// A vector for each of `width` columns.
-    fn columns(&self, t: f64, width: usize, merged: &mut [f32]) -> Result<(), Defect> {
-        let coefficients: Vec<[f64; 2]> =
-            self.products_of_columns(width).into_iter().map(|products| products.coefficients(t)).collect();
-        fill(width, &self.inputs(), merged, |range, block| {
-            for (start, row) in range.step_by(width.max(1)).zip(block.chunks_mut(width.max(1))) {
+    fn columns(&self, t: f64, width: usize, write: Write<'_>) -> Result<(), Defect> {
+        let all = sums(width, &self.0, 3 * width, |_, numbers| Part::new(numbers).products_of_columns(width))?;
+        let of = |column: usize| Products { one: all[column], both: all[width + column], two: all[2 * width + column] };
+        let coefficients: Vec<[f64; 2]> = (0..width).map(|column| of(column).coefficients(t)).collect();
+        fill(width, &self.0, write, |range, numbers, block| {
+            let part = Part::new(numbers);
+            for (start, row) in (0..range.len()).step_by(width.max(1)).zip(block.chunks_mut(width.max(1))) {
                 let columns = (start..).zip(row).zip(&coefficients);
-                columns.for_each(|((index, merged), coefficients)| *merged = self.combined(index, *coefficients));
+                columns.for_each(|((index, merged), coefficients)| *merged = part.combined(index, *coefficients));
             }
         })
-    }
-
-    /// Of some columns at a time, each summed from top to bottom.
-    fn products_of_columns(&self, width: usize) -> Vec<Products> {
-        let mut all = vec![Products::default(); width];
-        let rows = self.one.len() / width.max(1);
-        let side_by_side = rows_of_a_block(rows).clamp(64, CHUNK);
-        all.par_chunks_mut(side_by_side).enumerate().for_each(|(at, columns)| {
-            let (mut ones, mut twos) = ([0.0; CHUNK], [0.0; CHUNK]);
-            for row in 0..rows {
-                let start = row * width + at * side_by_side;
-                let range = start..start + columns.len();
-                let base = self.base.map(|base| &base[range.clone()]);
-                let one = load(&mut ones, &self.one[range.clone()], base);
-                let two = load(&mut twos, &self.two[range], base);
-                for ((products, one), two) in columns.iter_mut().zip(one).zip(two) {
-                    products.one += *one * *one;
-                    products.both += *one * *two;
-                    products.two += *two * *two;
-                }
-            }
-        });
-        all
     }
 }

@@ -5,38 +5,52 @@
 //! As in mergekit, the cosine is the mean over all pairs, and where it says nothing finite the base stays. The paper
 //! takes the cosine of layers; a whole tensor is near to that.
 
+use std::ops::Range;
+
 use super::blocks::{CHUNK, Defect, chunks, dot, fill, load, sums};
+use super::{Numbers, Write};
 
 /// With the width of rows if each is a vector of its own.
 pub(super) fn stock(
     width: Option<usize>,
-    (base, sources): (&[f32], &[&[f32]]),
-    merged: &mut [f32],
+    (base, sources): (&dyn Numbers, &[&dyn Numbers]),
+    write: Write<'_>,
 ) -> Result<(), Defect> {
-    let inputs: Vec<&[f32]> = [base].into_iter().chain(sources.iter().copied()).collect();
-    let blend = |range: std::ops::Range<usize>, t: f64, merged: &mut [f32]| {
-        for (index, merged) in range.zip(merged) {
-            let sum: f64 = sources.iter().map(|source| f64::from(source[index])).sum();
-            let base = f64::from(base[index]);
-            *merged = (base + t * (sum / sources.len() as f64 - base)) as f32;
-        }
-    };
+    let models = sources.len();
+    let inputs: Vec<&dyn Numbers> = sources.iter().copied().chain([base]).collect();
     let Some(width) = width.filter(|width| *width > 0) else {
-        let t = share(&sums(base.len(), |range| products(base, sources, range)), sources.len());
-        return fill(1, &inputs, merged, |range, block| blend(range, t, block));
+        let all = sums(1, &inputs, pairs(models), |range, numbers| products(numbers, 0..range.len()))?;
+        let t = share(&all, models);
+        return fill(1, &inputs, write, |range, numbers, block| blend(numbers, 0..range.len(), t, block));
     };
-    fill(width, &inputs, merged, |range, block| {
-        for (start, row) in range.step_by(width).zip(block.chunks_mut(width)) {
+    fill(width, &inputs, write, |range, numbers, block| {
+        for (start, row) in (0..range.len()).step_by(width).zip(block.chunks_mut(width)) {
             let row_range = start..start + row.len();
-            let t = share(&products(base, sources, row_range.clone()), sources.len());
-            blend(row_range, t, row);
+            let t = share(&products(numbers, row_range.clone()), models);
+            blend(numbers, row_range, t, row);
         }
     })
 }
 
+/// From the base, the last of the inputs, to the mean of the others.
+fn blend(inputs: &[&[f32]], range: Range<usize>, t: f64, merged: &mut [f32]) {
+    let Some((base, sources)) = inputs.split_last() else { return };
+    for (index, merged) in range.zip(merged) {
+        let sum: f64 = sources.iter().map(|source| f64::from(source[index])).sum();
+        let base = f64::from(base[index]);
+        *merged = (base + t * (sum / sources.len() as f64 - base)) as f32;
+    }
+}
+
+/// How many pairs there are of so many differences, each with itself too.
+fn pairs(models: usize) -> usize {
+    models * (models + 1) / 2
+}
+
 /// `dᵢ·dⱼ` of all differences from the base, for i ≤ j in the order (0,0), (0,1), (1,1), (0,2), …
-fn products(base: &[f32], sources: &[&[f32]], range: std::ops::Range<usize>) -> Vec<f64> {
-    let mut products = vec![0.0; sources.len() * (sources.len() + 1) / 2];
+fn products(inputs: &[&[f32]], range: Range<usize>) -> Vec<f64> {
+    let Some((base, sources)) = inputs.split_last() else { return Vec::new() };
+    let mut products = vec![0.0; pairs(sources.len())];
     let mut buffers = vec![[0.0; CHUNK]; sources.len()];
     for chunk in chunks(range) {
         for (buffer, source) in buffers.iter_mut().zip(sources) {

@@ -19,36 +19,39 @@
 //! Differences are taken in float64 from float32 numbers, so one model of weight 1 comes out as it is, to the bit;
 //! magnitudes are compared in float32. mergekit takes the differences in the configuration's `dtype`.
 
-use std::ops::Range;
-
-use super::Uniform;
 use super::blocks::{CHUNK, Defect, chunks, fill, load, sums};
 use super::select::{Largest, magnitude};
-use crate::plan::{Election, Keep, Part, Rescale, TaskVectors};
+use super::{Numbers, Uniform, Write};
+use crate::plan::{Election, Keep, Rescale, TaskVectors};
 
 pub(super) fn merge(
     vectors: &TaskVectors,
-    (base, sources): (&[f32], &[&[f32]]),
+    (base, sources): (&dyn Numbers, &[&dyn Numbers]),
     random: Uniform<'_>,
-    merged: &mut [f32],
+    write: Write<'_>,
 ) -> Result<(), Defect> {
-    let numbered = vectors.parts.iter().zip(sources).enumerate();
-    let thinned: Vec<Thinned> =
-        numbered.map(|(at, (part, numbers))| Thinned::new(part, numbers, base, (at, random))).collect();
-    let scales: Vec<f64> =
-        vectors.parts.iter().zip(&thinned).map(|(part, thinned)| thinned.scale(vectors.rescale, part.keep)).collect();
-    let inputs: Vec<&[f32]> = [base].into_iter().chain(sources.iter().copied()).collect();
-    fill(1, &inputs, merged, |range, block| {
+    let tensors = || vectors.parts.iter().zip(sources).map(|(part, numbers)| (part, [*numbers, base]));
+    let masks: Vec<Mask> = tensors()
+        .enumerate()
+        .map(|(at, (part, pair))| Mask::new(part.keep, pair, (at, random)))
+        .collect::<Result<_, _>>()?;
+    let scales: Vec<f64> = tensors()
+        .zip(&masks)
+        .map(|((part, pair), mask)| mask.scale(vectors.rescale, part.keep, pair))
+        .collect::<Result<_, _>>()?;
+    let total: f64 = vectors.parts.iter().map(|part| part.weight).sum();
+    let inputs: Vec<&dyn Numbers> = sources.iter().copied().chain([base]).collect();
+    fill(1, &inputs, write, |range, numbers, block| {
+        let Some((base, sources)) = numbers.split_last() else { return };
         let mut differences = [0.0; CHUNK];
-        for (chunk, merged) in chunks(range).zip(block.chunks_mut(CHUNK)) {
-            let mut tally = Tally::default();
-            for ((thinned, scale), part) in thinned.iter().zip(&scales).zip(&vectors.parts) {
-                let differences = thinned.load(&mut differences, chunk.clone());
+        for (chunk, merged) in chunks(0..range.len()).zip(block.chunks_mut(CHUNK)) {
+            let (mut tally, start, base) = (Tally::default(), range.start + chunk.start, &base[chunk.clone()]);
+            for (((source, mask), scale), part) in sources.iter().zip(&masks).zip(&scales).zip(&vectors.parts) {
+                let differences = mask.load(&mut differences, [&source[chunk.clone()], base], start);
                 differences.iter_mut().for_each(|difference| *difference *= scale);
                 tally.add(differences, part.weight, vectors.election);
             }
-            let total: f64 = vectors.parts.iter().map(|part| part.weight).sum();
-            for ((at, merged), base) in merged.iter_mut().enumerate().zip(&base[chunk]) {
+            for ((at, merged), base) in merged.iter_mut().enumerate().zip(base) {
                 let (sum, weight) = tally.result(at, vectors.election, total);
                 let divisor = if vectors.normalize { weight } else { 1.0 };
                 *merged = (f64::from(*base) + vectors.lambda * (sum / divisor)) as f32;
@@ -57,13 +60,7 @@ pub(super) fn merge(
     })
 }
 
-/// A source's differences from the base, of which only some are kept.
-struct Thinned<'a> {
-    numbers: &'a [f32],
-    base: &'a [f32],
-    mask: Mask<'a>,
-}
-
+/// Which of a source's differences from the base are kept.
 enum Mask<'a> {
     All,
     Largest(Largest),
@@ -76,70 +73,69 @@ enum Mask<'a> {
     },
 }
 
-impl<'a> Thinned<'a> {
-    fn new(part: &Part, numbers: &'a [f32], base: &'a [f32], (source, random): (usize, Uniform<'a>)) -> Thinned<'a> {
-        let share = |density: f64| (density * numbers.len() as f64) as usize;
-        let mask = match part.keep {
+impl<'a> Mask<'a> {
+    /// Of the differences of the first tensor from the second.
+    fn new(keep: Keep, tensors: [&dyn Numbers; 2], (source, random): (usize, Uniform<'a>)) -> Result<Mask<'a>, Defect> {
+        let length = tensors[0].len();
+        let share = |density: f64| (density * length as f64) as usize;
+        Ok(match keep {
             Keep::All => Mask::All,
-            Keep::Largest { density } => Mask::Largest(Largest::of(share(density).max(1), numbers, base)),
+            Keep::Largest { density } => Mask::Largest(Largest::of(share(density).max(1), tensors)?),
             Keep::Middle { density, gamma } => {
                 let (kept, outliers) = (share(density), share(gamma));
-                let outliers = outliers.min(numbers.len() - kept);
-                let inside = Largest::of(outliers + kept, numbers, base);
-                Mask::Between(inside, Largest::of(outliers, numbers, base))
+                let outliers = outliers.min(length - kept);
+                Mask::Between(Largest::of(outliers + kept, tensors)?, Largest::of(outliers, tensors)?)
             }
             Keep::Random { density } => Mask::Random { density, source, random },
-        };
-        Thinned { numbers, base, mask }
+        })
     }
 
-    fn keeps(&self, index: usize) -> bool {
-        let magnitude = || magnitude(self.numbers[index], self.base[index]);
-        match &self.mask {
+    fn keeps(&self, index: usize, magnitude: u32) -> bool {
+        match self {
             Mask::All => true,
-            Mask::Largest(largest) => largest.has(magnitude(), index),
-            Mask::Between(inside, outliers) => {
-                let magnitude = magnitude();
-                inside.has(magnitude, index) && !outliers.has(magnitude, index)
-            }
+            Mask::Largest(largest) => largest.has(magnitude, index),
+            Mask::Between(inside, outliers) => inside.has(magnitude, index) && !outliers.has(magnitude, index),
             Mask::Random { density, source, random } => random(*source, index as u64) < *density,
         }
     }
 
-    /// The differences of a chunk, with 0 for those that are not kept.
-    fn load<'b>(&self, buffer: &'b mut [f64; CHUNK], chunk: Range<usize>) -> &'b mut [f64] {
-        let differences = load(buffer, &self.numbers[chunk.clone()], Some(&self.base[chunk.clone()]));
-        if !matches!(self.mask, Mask::All) {
-            for (difference, index) in differences.iter_mut().zip(chunk) {
-                *difference = if self.keeps(index) { *difference } else { 0.0 };
+    /// The differences of a chunk that begins at an index, with 0 for those that are not kept.
+    fn load<'b>(&self, buffer: &'b mut [f64; CHUNK], [numbers, base]: [&[f32]; 2], start: usize) -> &'b mut [f64] {
+        let differences = load(buffer, numbers, Some(base));
+        if !matches!(self, Mask::All) {
+            let magnitudes = numbers.iter().zip(base).map(|(number, base)| magnitude(*number, *base));
+            for ((difference, index), magnitude) in differences.iter_mut().zip(start..).zip(magnitudes) {
+                *difference = if self.keeps(index, magnitude) { *difference } else { 0.0 };
             }
         }
         differences
     }
 
     /// What the kept differences are multiplied by.
-    fn scale(&self, rescale: Rescale, keep: Keep) -> f64 {
-        match (rescale, keep) {
+    fn scale(&self, rescale: Rescale, keep: Keep, tensors: [&dyn Numbers; 2]) -> Result<f64, Defect> {
+        Ok(match (rescale, keep) {
             (Rescale::None, _) | (_, Keep::All) => 1.0,
             (Rescale::Density, Keep::Random { density } | Keep::Largest { density } | Keep::Middle { density, .. }) => {
                 density.recip()
             }
-            (Rescale::Norm, _) => match self.norms()[..] {
+            (Rescale::Norm, _) => match self.norms(tensors)?[..] {
                 // Too little to divide by, as in mergekit.
                 [all, kept] if all >= 1e-7 && kept >= 1e-7 => all / kept,
                 _ => 1.0,
             },
-        }
+        })
     }
 
     /// The sums of the magnitudes of all differences, and of those that are kept.
-    fn norms(&self) -> Vec<f64> {
+    fn norms(&self, tensors: [&dyn Numbers; 2]) -> Result<Vec<f64>, Defect> {
         let magnitudes = |differences: &[f64]| differences.iter().map(|difference| difference.abs()).sum::<f64>();
-        sums(self.numbers.len(), |range| {
+        sums(1, &tensors, 2, |range, inputs| {
             let (mut buffer, mut all, mut kept) = ([0.0; CHUNK], 0.0, 0.0);
-            for chunk in chunks(range) {
-                all += magnitudes(load(&mut buffer, &self.numbers[chunk.clone()], Some(&self.base[chunk.clone()])));
-                kept += magnitudes(self.load(&mut buffer, chunk));
+            let [numbers, base] = inputs[..] else { return Vec::new() };
+            for chunk in chunks(0..range.len()) {
+                let (numbers, base) = (&numbers[chunk.clone()], &base[chunk.clone()]);
+                all += magnitudes(load(&mut buffer, numbers, Some(base)));
+                kept += magnitudes(self.load(&mut buffer, [numbers, base], range.start + chunk.start));
             }
             vec![all, kept]
         })

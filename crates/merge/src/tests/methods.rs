@@ -168,14 +168,15 @@ fn what_is_no_number_is_refused_with_its_place() {
 }
 
 #[test]
-fn slices_of_another_length_are_refused() {
+fn sources_of_another_length_are_refused() {
     let config = json!({"merge_method": "linear", "models": [{"model": "a"}], "parameters": {"weight": 1}});
     let tensor = super::planned(&config, &[4], &[("a", &[0.0; 4])]);
-    let inputs = Inputs { base: None, sources: vec![&[0.0; 3]] };
-    let error = merge(&tensor, &inputs, &none, &mut [0.0; 4]).unwrap_err();
-    assert_eq!(error.to_string(), "tensor `x.weight`: its shape has 4 numbers, a slice 3");
-    let inputs = Inputs { base: Some(&[0.0; 4]), sources: vec![&[0.0; 4]] };
-    assert!(merge(&tensor, &inputs, &none, &mut [0.0; 4]).is_err());
+    let (short, whole, write) = (vec![0.0; 3], vec![0.0; 4], |_: usize, _: &[f32]| Ok(()));
+    let inputs = Inputs { base: None, sources: vec![&short] };
+    let error = merge(&tensor, &inputs, &none, &write).unwrap_err();
+    assert_eq!(error.to_string(), "tensor `x.weight`: its shape has 4 numbers, a source 3");
+    let inputs = Inputs { base: Some(&whole), sources: vec![&whole] };
+    assert!(merge(&tensor, &inputs, &none, &write).is_err());
     let empty =
         json!({"merge_method": "slerp", "base_model": "a", "models": [{"model": "b"}], "parameters": {"t": 0.5}});
     assert_eq!(merged(&empty, &[0, 4], &[("a", &[]), ("b", &[])], &none).unwrap(), [0.0_f32; 0]);

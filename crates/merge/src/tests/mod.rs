@@ -6,6 +6,8 @@ mod layouts;
 mod methods;
 mod vocabularies;
 
+use std::sync::Mutex;
+
 use serde_json::Value;
 
 use crate::*;
@@ -43,11 +45,16 @@ fn merged(
     random: Uniform<'_>,
 ) -> Result<Vec<f32>, MergeError> {
     let tensor = planned(config, shape, models);
-    let numbers = |source: &Source| models.iter().find(|(name, _)| *name == source.model).unwrap().1;
+    let numbers =
+        |source: &Source| -> &dyn Numbers { &models.iter().find(|(name, _)| *name == source.model).unwrap().1 };
     let inputs =
         Inputs { base: tensor.base.as_ref().map(numbers), sources: tensor.sources.iter().map(numbers).collect() };
-    let mut result = vec![0.0; shape.iter().product()];
-    merge(&tensor, &inputs, random, &mut result).map(|()| result)
+    let result = Mutex::new(vec![f32::NAN; shape.iter().product()]);
+    let write = |start: usize, block: &[f32]| {
+        result.lock().unwrap()[start..start + block.len()].copy_from_slice(block);
+        Ok(())
+    };
+    merge(&tensor, &inputs, random, &write).map(|()| result.into_inner().unwrap())
 }
 
 /// The largest difference, and whether all are within the tolerance of 1e-6 that fixtures have.

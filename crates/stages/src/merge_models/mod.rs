@@ -1,7 +1,7 @@
 //! `merge-models`: several models of one architecture become one, by mergekit's methods and configuration.
 //!
-//! What is computed stands in [`gazal_merge`]; here tensors are read and written, one of each model at a time, so that
-//! models may be larger than memory.
+//! What is computed stands in [`gazal_merge`]; here tensors are read and written in blocks, so that models, and tensors,
+//! may be larger than memory.
 
 mod files;
 mod run;
@@ -39,7 +39,8 @@ pub struct MergeModels;
 impl Kind for MergeModels {
     type Params = Params;
     const NAME: &'static str = "merge-models";
-    const REVISION: u32 = 1;
+    // 2: `relative_change` and nuslerp's columns are summed block by block.
+    const REVISION: u32 = 2;
     const DOC: &'static str =
         "Several models become one: linear, slerp, TIES, DARE, model stock, and mergekit's others.";
     const TRAITS: Traits = Traits { paths: &["config_file"], ..Traits::SEEDED };

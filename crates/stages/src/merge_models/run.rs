@@ -1,11 +1,14 @@
-//! The merge itself, tensor by tensor.
+//! The merge itself, tensor by tensor, each read and written in blocks.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use gazal_data::{Quick, Stream};
 use gazal_lm::weights::{MAX_SHARD_SIZE, ModelWriter, Planned, Weights};
-use gazal_merge::{Inputs, Member, ModelTensors, Plan, PlannedTensor, Recipe, Source, Vocabulary, merge, plan};
+use gazal_merge::{
+    Inputs, Member, ModelTensors, Numbers, Plan, PlannedTensor, Recipe, Source, Vocabulary, Write, merge, plan,
+};
 use gazal_stage_api::{Context, StageError};
 use serde_json::{Value, json};
 
@@ -39,9 +42,12 @@ pub fn run(params: &Params, context: &mut Context) -> Result<(), StageError> {
         if context.cancelled() {
             return Err(StageError::Cancelled);
         }
-        let merged = merged(tensor, &models, vocabulary.as_ref(), context.seed)?;
-        change.add(base, &tensor.name, &merged)?;
-        writer.write(&tensor.name, &merged).map_err(StageError::failed)?;
+        let (place, compared) = (writer.place(&tensor.name).map_err(StageError::failed)?, Compared::new(base, tensor));
+        merge_one(tensor, &models, (vocabulary.as_ref(), context.seed), &|start, merged| {
+            compared.add(start, merged)?;
+            place.write(start, merged).map_err(|error| error.to_string())
+        })?;
+        change.add(&compared);
         context.progress(done as u64 + 1, plan.tensors.len() as u64, "tensors", &[]);
     }
     writer.finish().map_err(StageError::failed)?;
@@ -101,43 +107,71 @@ fn vocabulary(recipe: &Recipe, models: &[Model]) -> Result<Option<Vocabulary>, S
     Vocabulary::new(source, &recipe.base, &members).map(Some).map_err(StageError::failed)
 }
 
-/// One tensor of the result.
-fn merged(
-    tensor: &PlannedTensor,
-    models: &[Model],
-    vocabulary: Option<&Vocabulary>,
-    seed: u64,
-) -> Result<Vec<f32>, StageError> {
-    let read = |source: &Source| find(models, &source.model)?.weights.read(&source.tensor).map_err(StageError::failed);
-    let mut base = tensor.base.as_ref().map(read).transpose()?;
-    let mut sources = tensor.sources.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    if let Some(vocabulary) = vocabulary.filter(|_| tensor.vocabulary) {
-        (base, sources) = in_order(tensor, vocabulary, base.as_ref(), &sources)?;
-    }
-    let mut merged = vec![0.0; tensor.shape.iter().product()];
-    let inputs = Inputs { base: base.as_deref(), sources: sources.iter().map(Vec::as_slice).collect() };
-    let stream = Stream::new(seed, &format!("merge {}", tensor.name));
-    let numbers: Vec<Quick> = (0..sources.len() as u64).map(|source| stream.quick(0, source)).collect();
-    let uniform = |source: usize, index: u64| numbers[source].uniform(index);
-    merge(tensor, &inputs, &uniform, &mut merged).map_err(StageError::failed)?;
-    Ok(merged)
+/// One tensor of a model, read in blocks.
+struct InFile<'a> {
+    weights: &'a Weights,
+    name: &'a str,
+    length: usize,
 }
 
-type Tables = (Option<Vec<f32>>, Vec<Vec<f32>>);
+impl Numbers for InFile<'_> {
+    fn len(&self) -> usize {
+        self.length
+    }
 
-/// The rows of all models in the order of the new vocabulary.
-fn in_order(
+    fn read(&self, start: usize, into: &mut [f32]) -> Result<(), String> {
+        self.weights.read_at(self.name, start, into).map_err(|error| error.to_string())
+    }
+}
+
+/// One tensor of the result.
+fn merge_one(
     tensor: &PlannedTensor,
+    models: &[Model],
+    (vocabulary, seed): (Option<&Vocabulary>, u64),
+    write: Write,
+) -> Result<(), StageError> {
+    let stream = Stream::new(seed, &format!("merge {}", tensor.name));
+    let numbers: Vec<Quick> = (0..tensor.sources.len() as u64).map(|source| stream.quick(0, source)).collect();
+    let uniform = |source: usize, index: u64| numbers[source].uniform(index);
+    let (base, sources) = match vocabulary.filter(|_| tensor.vocabulary) {
+        Some(vocabulary) => in_order(tensor, vocabulary, models)?,
+        None => in_files(tensor, models)?,
+    };
+    let inputs = Inputs { base: base.as_deref(), sources: sources.iter().map(AsRef::as_ref).collect() };
+    merge(tensor, &inputs, &uniform, write).map_err(StageError::failed)
+}
+
+/// Numbers of the base and of the sources.
+type Tables<'a> = (Option<Box<dyn Numbers + 'a>>, Vec<Box<dyn Numbers + 'a>>);
+
+fn in_files<'a>(tensor: &'a PlannedTensor, models: &'a [Model]) -> Result<Tables<'a>, StageError> {
+    let of = |source: &'a Source| -> Result<Box<dyn Numbers + 'a>, StageError> {
+        let weights = &find(models, &source.model)?.weights;
+        Ok(Box::new(InFile { weights, name: &source.tensor, length: source.shape.iter().product() }))
+    };
+    Ok((tensor.base.as_ref().map(of).transpose()?, tensor.sources.iter().map(of).collect::<Result<_, _>>()?))
+}
+
+/// The rows of all models in the order of the new vocabulary, in memory.
+fn in_order<'a>(
+    tensor: &'a PlannedTensor,
     vocabulary: &Vocabulary,
-    base: Option<&Vec<f32>>,
-    sources: &[Vec<f32>],
-) -> Result<Tables, StageError> {
+    models: &[Model],
+) -> Result<Tables<'a>, StageError> {
     let width = tensor.shape.last().copied().unwrap_or(1);
-    let own = tensor.base.iter().zip(base).chain(tensor.sources.iter().zip(sources));
-    let tables: Vec<(&str, &[f32])> = own.map(|(source, table)| (source.model.as_str(), table.as_slice())).collect();
-    let of = |source: &Source| vocabulary.rows(&source.model, &tables, width).map_err(StageError::failed);
-    let base = tensor.base.as_ref().map(of).transpose()?;
-    Ok((base, tensor.sources.iter().map(of).collect::<Result<_, _>>()?))
+    let read = |source: &'a Source| {
+        let numbers = find(models, &source.model)?.weights.read(&source.tensor).map_err(StageError::failed)?;
+        Ok((source.model.as_str(), numbers))
+    };
+    let own: Vec<(&str, Vec<f32>)> =
+        tensor.base.iter().chain(&tensor.sources).map(read).collect::<Result<_, StageError>>()?;
+    let tables: Vec<(&str, &[f32])> = own.iter().map(|(model, table)| (*model, table.as_slice())).collect();
+    let of = |source: &'a Source| -> Result<Box<dyn Numbers + 'a>, StageError> {
+        let rows = vocabulary.rows(&source.model, &tables, width).map_err(StageError::failed)?;
+        Ok(Box::new(rows))
+    };
+    Ok((tensor.base.as_ref().map(of).transpose()?, tensor.sources.iter().map(of).collect::<Result<_, _>>()?))
 }
 
 /// How far the result is from the base, over all tensors that have the same name and size.
@@ -149,15 +183,41 @@ struct Change {
 }
 
 impl Change {
-    fn add(&mut self, base: &Model, name: &str, merged: &[f32]) -> Result<(), StageError> {
-        self.parameters += merged.len();
-        if base.weights.shape(name).is_some_and(|shape| shape.iter().product::<usize>() == merged.len()) {
-            let values = base.weights.read(name).map_err(StageError::failed)?;
-            for (before, after) in values.iter().zip(merged) {
-                self.difference += f64::from(after - before).powi(2);
-                self.base += f64::from(*before).powi(2);
-            }
+    fn add(&mut self, compared: &Compared) {
+        self.parameters += compared.parameters;
+        for [difference, base] in compared.sums.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            self.difference += difference;
+            self.base += base;
         }
+    }
+}
+
+/// A tensor's part of that.
+struct Compared<'a> {
+    parameters: usize,
+    base: Option<InFile<'a>>,
+    /// Of each block by its place, so that they are added in order.
+    sums: Mutex<BTreeMap<usize, [f64; 2]>>,
+}
+
+impl<'a> Compared<'a> {
+    fn new(base: &'a Model, tensor: &'a PlannedTensor) -> Compared<'a> {
+        let (weights, name, length) = (&base.weights, tensor.name.as_str(), tensor.shape.iter().product());
+        let same = weights.shape(name).is_some_and(|shape| shape.iter().product::<usize>() == length);
+        let base = same.then_some(InFile { weights, name, length });
+        Compared { parameters: length, base, sums: Mutex::default() }
+    }
+
+    fn add(&self, start: usize, merged: &[f32]) -> Result<(), String> {
+        let Some(base) = &self.base else { return Ok(()) };
+        let mut values = vec![0.0; merged.len()];
+        base.read(start, &mut values)?;
+        let mut sums = [0.0; 2];
+        for (before, after) in values.iter().zip(merged) {
+            sums[0] += f64::from(after - before).powi(2);
+            sums[1] += f64::from(*before).powi(2);
+        }
+        self.sums.lock().unwrap_or_else(PoisonError::into_inner).insert(start, sums);
         Ok(())
     }
 }
