@@ -123,13 +123,14 @@ fn nth_equal(threshold: u32, nth: usize, tensors: Pair<'_>) -> Result<usize, Def
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::blocks::BLOCK;
     use super::*;
 
     fn kept(count: usize, numbers: &[f32]) -> Vec<usize> {
         let base = vec![0.0; numbers.len()];
-        let largest = Largest::of(count, [&numbers, &base]).expect("what is in memory can be read");
+        let largest = Largest::of(count, [&numbers, &base]).unwrap();
         (0..numbers.len()).filter(|&index| largest.has(magnitude(numbers[index], 0.0), index)).collect()
     }
 

@@ -245,3 +245,44 @@ proptest! {
         }
     }
 }
+
+/// Numbers of which those from an index on cannot be read.
+struct CutShort(usize);
+
+impl Numbers for CutShort {
+    fn len(&self) -> usize {
+        100_000
+    }
+
+    fn read(&self, start: usize, into: &mut [f32]) -> Result<(), String> {
+        into.fill(1.0);
+        if start + into.len() > self.0 { Err("the file is cut short".into()) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn what_cannot_be_read_or_written_is_told_with_its_tensor() {
+    let lengths: [(&str, &[f32]); 2] = [("a", &[0.0; 100_000]), ("b", &[0.0; 100_000])];
+    for (method, parameters) in [
+        ("task_arithmetic", json!({"weight": 1})),
+        ("slerp", json!({"t": 0.5})),
+        ("ties", json!({"weight": 1, "density": 0.5})),
+        ("dare_ties", json!({"weight": 1, "density": 0.5})),
+        ("breadcrumbs", json!({"weight": 1, "density": 0.5, "gamma": 0.1})),
+    ] {
+        let config = json!({
+            "merge_method": method, "base_model": "a", "models": [{"model": "b"}], "parameters": parameters,
+        });
+        let tensor = super::planned(&config, &[100_000], &lengths);
+        let merge_of = |readable: usize, write: Write<'_>| {
+            let numbers = CutShort(readable);
+            let sources = tensor.sources.iter().map(|_| &numbers as &dyn Numbers).collect();
+            let inputs = Inputs { base: tensor.base.as_ref().map(|_| &numbers as &dyn Numbers), sources };
+            merge(&tensor, &inputs, &|_, _| 0.5, write).map_err(|error| error.to_string())
+        };
+        let cut = merge_of(50_000, &|_, _| Ok(()));
+        assert_eq!(cut.unwrap_err(), "tensor `x.weight`: the file is cut short", "{method}");
+        let full = merge_of(100_000, &|_, _| Err("the disk is full".into()));
+        assert_eq!(full.unwrap_err(), "tensor `x.weight`: the disk is full", "{method}");
+    }
+}
