@@ -66,7 +66,9 @@ fn log_likelihoods(scorer: &Scorer, requests: &[Request]) -> Vec<(f64, bool)> {
         }
         place.push(sequences.len() - 1);
     }
-    let groups: Vec<usize> = (0..sequences.len()).collect();
+    // Those of a length side by side: less is padded.
+    let mut groups: Vec<usize> = (0..sequences.len()).collect();
+    groups.sort_by_key(|&group| sequences[group].len());
     let chunks: Vec<&[usize]> = groups.chunks(scorer.params.batch_size.div_ceil(4)).collect();
     let scores = gazal_train::side_by_side(scorer.decoder, &chunks, |chunk| {
         let rows: Vec<&[u32]> = chunk.iter().map(|&group| sequences[group]).collect();
