@@ -139,6 +139,45 @@ fn an_index_that_grows_forgets_nothing() {
     }
 }
 
+/// Rows of 60 words, of which every other one is a row before it with up to 20 of its words changed.
+fn fixed(rows: u64) -> Vec<PlacedRow> {
+    let stream = Stream::new(5, "fixed rows");
+    let mut texts: Vec<Vec<u64>> = Vec::new();
+    for row in 0..rows {
+        let word = |at: u64| stream.below(at, row, 5000) as u64;
+        let words = match row % 2 {
+            0 => (0..60).map(word).collect(),
+            _ => {
+                let mut words = texts[stream.below(100, row, texts.len())].clone();
+                for change in 0..stream.below(101, row, 21) as u64 {
+                    words[stream.below(200 + change, row, 60)] = word(300 + change);
+                }
+                words
+            }
+        };
+        texts.push(words);
+    }
+    let text = |words: &Vec<u64>| words.iter().map(|word| format!("w{word}")).collect::<Vec<_>>().join(" ");
+    (1..).zip(&texts).map(|(number, words)| row(number, &text(words))).collect()
+}
+
+/// As they were when every signature was held in memory.
+#[test]
+fn decisions_stay_as_they_were() {
+    let rows = fixed(2500);
+    for (near, dropped, digest) in [
+        (Near { ngram: 1, ..near(0.5) }, 1034, "1277f7b7c5cdc1f2"),
+        (Near { ngram: 1, ..near(0.8) }, 392, "3f15d0745409a0f9"),
+        (Near { ngram: 2, num_perm: 200, ..near(0.7) }, 320, "d1252c89fa57271e"),
+        (Near { num_perm: 64, ..near(0.95) }, 47, "74bda0d8f7bde68d"),
+    ] {
+        let verdicts = NearDuplicates::new(near).unwrap().keep_all(&rows).unwrap();
+        let text: String = verdicts.iter().map(|verdict| format!("{verdict:?}\n")).collect();
+        let found = verdicts.iter().filter(|verdict| **verdict != Verdict::Kept).count();
+        assert_eq!((found, &blake3::hash(text.as_bytes()).to_hex()[..16]), (dropped, digest));
+    }
+}
+
 #[test]
 fn parameters_out_of_range_are_refused() {
     let refused = |near: Near| NearDuplicates::new(near).map(drop).unwrap_err().to_string();
