@@ -14,7 +14,7 @@ pub enum DataError {
     /// A parameter of a step that has no meaning.
     #[error("`{name}`: {message}")]
     Parameter { name: &'static str, message: String },
-    #[error("{}: rows are written to files that end in `.jsonl` or `.csv`", path.display())]
+    #[error("{}: rows are written to files that end in `.jsonl`, `.parquet` or `.csv`", path.display())]
     Unwritable { path: PathBuf },
     /// Columns that cannot be a Parquet file.
     #[error("{}: this Parquet file cannot be written: {message}", path.display())]

@@ -1,10 +1,12 @@
 //! Files of rows in any form that is read here, told apart by their names: JSON Lines (`.jsonl`), Parquet (`.parquet`)
 //! and CSV (`.csv`); the first and the last also compressed (`.gz`, `.zst`). What reads a data set reads it through this
-//! module, since equal rows are the same to the digests of contents in each of them. JSON Lines and CSV are written.
+//! module, since equal rows are the same to the digests of contents in each of them. Rows are written in a [`Form`].
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::compression::bare;
@@ -110,44 +112,78 @@ impl<T: DeserializeOwned> Iterator for Reader<T> {
     }
 }
 
+/// A form in which rows are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// JSON Lines, which say everything.
+    #[default]
+    Jsonl,
+    /// See [`parquet::Writer`] for what it has no form for.
+    Parquet,
+    /// Texts, see [`csv`].
+    Csv,
+}
+
+impl Form {
+    const ALL: [Form; 3] = [Form::Jsonl, Form::Parquet, Form::Csv];
+
+    /// How the names of its files end.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Form::Jsonl => "jsonl",
+            Form::Parquet => "parquet",
+            Form::Csv => "csv",
+        }
+    }
+
+    fn of(path: &Path) -> Option<Form> {
+        let ending = path.extension()?;
+        Form::ALL.into_iter().find(|form| ending == form.ending())
+    }
+}
+
 /// Writes untyped rows in the form that the file's name asks for.
 #[derive(Debug)]
 pub enum Writer {
     Lines(jsonl::Writer),
+    Columns(Box<parquet::InferringWriter>),
     Table(Box<csv::Writer>),
 }
 
 impl Writer {
-    /// Creates a file `.jsonl` or `.csv`, or empties it.
+    /// Creates a file that ends as a [`Form`] does, or empties it.
     ///
     /// # Errors
     /// The file cannot be created, or its name asks for another form.
     pub fn create(path: &Path) -> Result<Writer, DataError> {
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("jsonl") => Ok(Writer::Lines(jsonl::Writer::create(path)?)),
-            Some("csv") => Ok(Writer::Table(Box::new(csv::Writer::create(path)?))),
-            _ => Err(DataError::Unwritable { path: path.to_path_buf() }),
-        }
+        Ok(match Form::of(path).ok_or_else(|| DataError::Unwritable { path: path.to_path_buf() })? {
+            Form::Jsonl => Writer::Lines(jsonl::Writer::create(path)?),
+            Form::Parquet => Writer::Columns(Box::new(parquet::InferringWriter::create(path)?)),
+            Form::Csv => Writer::Table(Box::new(csv::Writer::create(path)?)),
+        })
     }
 
     /// Appends one row.
     ///
     /// # Errors
-    /// See [`jsonl::Writer::write`] and [`csv::Writer::write`].
+    /// See [`jsonl::Writer::write`], [`parquet::InferringWriter::write`] and [`csv::Writer::write`].
     pub fn write(&mut self, row: &Row) -> Result<(), DataError> {
         match self {
             Writer::Lines(file) => file.write(row),
+            Writer::Columns(file) => file.write(row),
             Writer::Table(file) => file.write(row),
         }
     }
 
-    /// Flushes and says how many rows there are.
+    /// Makes sure that all rows have arrived and says how many there are.
     ///
     /// # Errors
-    /// The disk refuses the last of them.
+    /// The disk refuses some of them.
     pub fn finish(self) -> Result<usize, DataError> {
         match self {
             Writer::Lines(file) => file.finish(),
+            Writer::Columns(file) => file.finish(),
             Writer::Table(file) => file.finish(),
         }
     }
@@ -229,13 +265,16 @@ mod tests {
     fn rows_are_written_as_the_name_says() {
         let folder = tempfile::tempdir().unwrap();
         let row = json!({"a": "x", "b": "1"});
-        for name in ["out.jsonl", "out.csv"] {
-            let mut file = Writer::create(&folder.path().join(name)).unwrap();
+        for form in Form::ALL {
+            let path = folder.path().join(format!("out.{}", form.ending()));
+            let mut file = Writer::create(&path).unwrap();
             file.write(row.as_object().unwrap()).unwrap();
             assert_eq!(file.finish().unwrap(), 1);
-            assert_eq!(read_all::<Value>(&folder.path().join(name)).unwrap(), std::slice::from_ref(&row));
+            assert_eq!(read_all::<Value>(&path).unwrap(), std::slice::from_ref(&row));
+            assert_eq!(json!(form), form.ending(), "as parameters say it");
         }
+        assert_eq!(files_in(folder.path()).unwrap().len(), Form::ALL.len(), "and nothing else");
         let error = Writer::create(&folder.path().join("out.csv.gz")).unwrap_err().to_string();
-        assert!(error.contains("out.csv.gz") && error.contains("`.jsonl` or `.csv`"), "{error}");
+        assert!(error.contains("out.csv.gz") && error.contains("`.jsonl`, `.parquet` or `.csv`"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! Parquet as rows, and columns as Parquet ([`write`]).
+//! Parquet as rows, and rows ([`Writer`], [`InferringWriter`]) and columns ([`write`]) as Parquet.
 //!
 //! What is read is what JSON Lines would say, one row group after the other and no more of it in memory than a page of
 //! each column.
@@ -26,6 +26,11 @@
 //! Zstandard.
 
 mod cell;
+mod rows;
+#[cfg(test)]
+mod rows_tests;
+mod schema;
+mod stripes;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -41,6 +46,8 @@ use parquet::record::reader::RowIter;
 use parquet::schema::types::TypePtr;
 
 use crate::{DataError, Row};
+pub use rows::{InferringWriter, Writer};
+pub use schema::Schema;
 pub use writer::{Column, write};
 
 /// The rows of one file, in order; ends after the first error.

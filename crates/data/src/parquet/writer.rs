@@ -80,13 +80,17 @@ pub fn write(path: &Path, columns: &[(&str, Column)]) -> Result<(), DataError> {
 fn fill(file: File, columns: &[(&str, Column)]) -> Result<(), ParquetError> {
     let fields = columns.iter().map(|(name, column)| column.schema(name)).collect::<Result<_, _>>()?;
     let schema = Type::group_type_builder("schema").with_fields(fields).build()?;
-    let properties =
-        WriterProperties::builder().set_compression(Compression::SNAPPY).set_created_by("gazal-pipe".into());
-    let mut file = SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties.build()))?;
+    let mut file = SerializedFileWriter::new(file, Arc::new(schema), properties())?;
     let mut group = file.next_row_group()?;
     columns.iter().try_for_each(|(_, column)| column.write(&mut group))?;
     group.close()?;
     file.close().map(drop)
+}
+
+pub(super) fn properties() -> Arc<WriterProperties> {
+    let properties =
+        WriterProperties::builder().set_compression(Compression::SNAPPY).set_created_by("gazal-pipe".into());
+    Arc::new(properties.build())
 }
 
 /// The next column: cells that are there, and for every row 1 where one is.
