@@ -1,17 +1,18 @@
 //! Exact duplicates, by content: the first row stays.
 //!
 //! Rows are compared by 128 bits of the digest of their content ([`crate::row_digest`]), so two that say the same are
-//! equal whatever the order of their keys and the form of their file. A row that stays is remembered with its number in
-//! 24 bytes of a hash table: 28 to 57 bytes a row, half as much again for the moment in which the table grows.
+//! equal whatever the order of their keys and the form of their file. A row that stays takes 8.4 to 9.6 bytes of memory;
+//! its digest and its number are in a temporary file, and are read again where another row seems to be equal.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::path::PathBuf;
 
 use blake3::Hasher;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::records::{Numbers, Records};
+use super::slots::Slots;
 use super::{Normalization, PlacedRow, Reason, Step, Verdict};
 use crate::{DataError, canonical};
 
@@ -29,28 +30,78 @@ pub struct Duplicates {
 /// The step for [`Duplicates`].
 pub struct ExactDuplicates {
     of: Duplicates,
-    /// The number of the first row with each content.
-    seen: HashMap<[u8; 16], u64>,
+    /// The first row with each content, by eight bytes of its digest.
+    table: Slots,
+    /// Four others of them.
+    checks: Numbers<u32>,
+    /// Digests and numbers.
+    records: Records,
 }
+
+type Digest = [u8; 16];
+
+const RECORD: usize = size_of::<Digest>() + size_of::<u64>();
 
 impl ExactDuplicates {
     pub fn new(of: Duplicates) -> ExactDuplicates {
-        ExactDuplicates { of, seen: HashMap::new() }
+        ExactDuplicates { of, table: Slots::new(), checks: Numbers::new(1), records: Records::new(RECORD) }
     }
 
-    fn remember(&mut self, digest: [u8; 16], number: u64) -> Verdict {
-        match self.seen.entry(digest) {
-            Entry::Occupied(first) => Verdict::Dropped(Reason::Duplicate { of: *first.get() }),
-            Entry::Vacant(place) => {
-                place.insert(number);
-                Verdict::Kept
+    /// Where digests are put away, instead of the folder for temporary files.
+    pub fn in_folder(mut self, folder: impl Into<PathBuf>) -> ExactDuplicates {
+        self.records.set_folder(folder.into());
+        self
+    }
+
+    fn remember(&mut self, digest: &Digest, row: &PlacedRow) -> Result<Verdict, DataError> {
+        if let Some(of) = self.first_with(digest)? {
+            return Ok(Verdict::Dropped(Reason::Duplicate { of }));
+        }
+        let index = u32::try_from(self.checks.rows()).ok().filter(|index| *index < u32::MAX);
+        let index = index.ok_or_else(|| row.error("more than 4,294,967,295 rows cannot be compared"))?;
+        let (hash, check) = parts(digest);
+        self.checks.push([check].into_iter());
+        self.records.push([digest, &row.number.to_le_bytes()])?;
+        match self.table.is_full() {
+            true => self.grow()?,
+            false => self.table.insert(hash, index),
+        }
+        Ok(Verdict::Kept)
+    }
+
+    fn first_with(&self, digest: &Digest) -> Result<Option<u64>, DataError> {
+        let ((hash, check), mut record) = (parts(digest), [0; RECORD]);
+        for index in self.table.find(hash).filter(|index| self.checks.get(*index) == [check]) {
+            self.records.read(index, &mut record)?;
+            if let Some(number) = record.strip_prefix(digest) {
+                return Ok(number.try_into().ok().map(u64::from_le_bytes));
             }
         }
+        Ok(None)
+    }
+
+    /// Makes the table anew from the file. The old one goes first, so that memory never has both.
+    fn grow(&mut self) -> Result<(), DataError> {
+        let room = self.table.next_room();
+        self.table = Slots::with_room(0);
+        self.table = Slots::with_room(room);
+        self.records.each(|first, block| {
+            for (index, record) in (first..).zip(block.chunks_exact(RECORD)) {
+                self.table.insert(parts(record).0, index);
+            }
+        })
     }
 }
 
+/// What a digest is found by, and what is compared before it is read.
+fn parts(digest: &[u8]) -> (u64, u32) {
+    let number =
+        |from: usize, to: usize| digest[from..to].iter().rev().fold(0, |bits, byte| bits << 8 | u64::from(*byte));
+    (number(0, 8), number(8, 12) as u32)
+}
+
 impl Duplicates {
-    fn digest(&self, row: &PlacedRow) -> Result<[u8; 16], DataError> {
+    fn digest(&self, row: &PlacedRow) -> Result<Digest, DataError> {
         let mut hasher = Hasher::new_derive_key(CONTEXT);
         let mut add = |text: &str| {
             hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
@@ -73,11 +124,11 @@ impl Duplicates {
 impl Step for ExactDuplicates {
     fn keep(&mut self, row: &PlacedRow) -> Result<Verdict, DataError> {
         let digest = self.of.digest(row)?;
-        Ok(self.remember(digest, row.number))
+        self.remember(&digest, row)
     }
 
     fn keep_all(&mut self, rows: &[PlacedRow]) -> Result<Vec<Verdict>, DataError> {
         let digests = rows.par_iter().map(|row| self.of.digest(row)).collect::<Result<Vec<_>, _>>()?;
-        Ok(rows.iter().zip(digests).map(|(row, digest)| self.remember(digest, row.number)).collect())
+        rows.iter().zip(&digests).map(|(row, digest)| self.remember(digest, row)).collect()
     }
 }

@@ -110,6 +110,20 @@ fn the_first_of_equal_rows_stays() {
     assert_eq!(error, "data/train.jsonl:3: there is no column `id`; there are q");
 }
 
+/// More than a first table and a first block of the file hold.
+#[test]
+fn the_first_of_many_equal_rows_is_named() {
+    let mut step = ExactDuplicates::new(Duplicates::default());
+    let rows: Vec<PlacedRow> = (0..16_000_u64).map(|at| row(at + 1, json!({"n": at % 13_000}))).collect();
+    let verdicts = step.keep_all(&rows).unwrap();
+    for (at, verdict) in (0..).zip(verdicts) {
+        match verdict {
+            Verdict::Kept => assert!(at < 13_000, "{at}"),
+            found => assert_eq!(found, Verdict::Dropped(Reason::Duplicate { of: at + 1 - 13_000 })),
+        }
+    }
+}
+
 #[test]
 fn lengths_are_counted_in_characters_or_words() {
     let lengths = |unit, min, max| Lengths { columns: vec!["q".into(), "a".into()], unit, min, max };

@@ -1,8 +1,18 @@
 //! Signatures by their bands: rows that have all bytes of one band equal are candidates.
+//!
+//! In memory are a table of hashes for each band and a bit of each byte of the signatures. Bits that differ are bytes
+//! that differ, and more of them than the threshold allows are rows that need not be compared: with 128 permutations and
+//! a threshold of 0.8 no two rows that have nothing in common get past it. The others are compared by their signatures,
+//! which are in a file.
 
-use hashbrown::HashTable;
+use std::path::PathBuf;
 
-use super::signature::similarity;
+use rayon::prelude::*;
+
+use super::signature::{estimate, similarity};
+use crate::DataError;
+use crate::curation::records::{Numbers, Records};
+use crate::curation::slots::Slots;
 use crate::rng::mix;
 
 /// How a signature is cut; bytes that are left over are in no band.
@@ -39,68 +49,117 @@ fn integral(from: f64, to: f64, f: impl Fn(f64) -> f64) -> f64 {
     (0..steps as u32).map(|at| f(from + (f64::from(at) + 0.5) * step) * step).sum()
 }
 
-/// Signatures of one allocation, so that growing copies none.
-const CHUNK: usize = 4096;
-
 /// The rows that stayed.
 pub struct Index {
-    permutations: usize,
     bands: Bands,
-    /// In chunks, one signature after the other.
-    signatures: Vec<Vec<u8>>,
-    /// The number of each row.
-    numbers: Vec<u64>,
-    /// For each band the indices of all rows; what they are hashed by is in their signatures.
-    tables: Vec<HashTable<u32>>,
+    threshold: f64,
+    /// Bytes of two signatures that may differ.
+    differing: u32,
+    /// For each band the rows by its hash.
+    tables: Vec<Slots>,
+    /// The lowest bit of each byte of a signature.
+    sketches: Numbers<u64>,
+    /// The number of each row and its signature.
+    records: Records,
 }
 
+/// Bytes of a row's number.
+const NUMBER: usize = 8;
+
 impl Index {
-    pub fn new(permutations: usize, bands: Bands) -> Index {
-        let tables = (0..bands.count).map(|_| HashTable::new()).collect();
-        Index { permutations, bands, signatures: Vec::new(), numbers: Vec::new(), tables }
+    pub fn new(permutations: usize, threshold: f64, bands: Bands) -> Index {
+        let is_similar = |differing: &usize| estimate(permutations - differing, permutations) >= threshold;
+        Index {
+            bands,
+            threshold,
+            differing: (0..=permutations).take_while(is_similar).last().unwrap_or(0) as u32,
+            tables: (0..bands.count).map(|_| Slots::new()).collect(),
+            sketches: Numbers::new(permutations.div_ceil(WORD)),
+            records: Records::new(NUMBER + permutations),
+        }
+    }
+
+    /// Where the file of signatures will be made.
+    pub fn set_folder(&mut self, folder: PathBuf) {
+        self.records.set_folder(folder);
     }
 
     /// The row that is most similar to a signature, the first of several, if it is as similar as the threshold.
-    pub fn most_similar(&self, signature: &[u8], threshold: f64) -> Option<(u64, f64)> {
-        let mut best: Option<(u32, f64)> = None;
-        for (table, band) in self.tables.iter().zip(signature.chunks_exact(self.bands.length)) {
-            for &index in table.iter_hash(hash(band)) {
-                let found = similarity(signature, self.signature(index));
-                let is_better = best.is_none_or(|(at, most)| found > most || (found == most && index < at));
-                if found >= threshold && is_better {
-                    best = Some((index, found));
-                }
+    pub fn most_similar(&self, signature: &[u8]) -> Result<Option<(u64, f64)>, DataError> {
+        let (mut best, mut record) = (None, vec![0; NUMBER + signature.len()]);
+        for index in self.candidates(signature) {
+            self.records.read(index, &mut record)?;
+            let (number, other) = record.split_at(NUMBER);
+            let found = similarity(signature, other);
+            let is_better = best.is_none_or(|(_, most)| found > most);
+            if found >= self.threshold && is_better && self.bands.shared(signature, other) {
+                best = Some((number.try_into().map_or(0, u64::from_le_bytes), found));
             }
         }
-        best.map(|(index, similarity)| (self.numbers[index as usize], similarity))
+        Ok(best)
+    }
+
+    /// In order; few that are not as similar as the threshold.
+    fn candidates(&self, signature: &[u8]) -> Vec<u32> {
+        let sketch: Vec<u64> = sketch(signature).collect();
+        let bands = self.tables.iter().zip(self.bands.of(signature));
+        let mut found: Vec<u32> = bands.flat_map(|(table, band)| table.find(hash(band))).collect();
+        found.retain(|index| {
+            let bits = self.sketches.get(*index).iter().zip(&sketch).map(|(one, other)| (one ^ other).count_ones());
+            bits.sum::<u32>() <= self.differing
+        });
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 
     /// Adds a row; false where there is no index left for it.
-    pub fn add(&mut self, signature: &[u8], number: u64) -> bool {
-        let Ok(index) = u32::try_from(self.numbers.len()) else { return false };
-        self.numbers.push(number);
-        if self.signatures.last().is_none_or(|chunk| chunk.len() == CHUNK * self.permutations) {
-            self.signatures.push(Vec::with_capacity(CHUNK * self.permutations));
+    pub fn add(&mut self, signature: &[u8], number: u64) -> Result<bool, DataError> {
+        let index = self.sketches.rows();
+        let Some(index) = u32::try_from(index).ok().filter(|index| *index < u32::MAX) else { return Ok(false) };
+        self.sketches.push(sketch(signature));
+        self.records.push([&number.to_le_bytes(), signature])?;
+        match self.tables.first() {
+            Some(table) if table.is_full() => self.grow(NUMBER + signature.len(), table.next_room())?,
+            _ => {
+                let bands = self.tables.iter_mut().zip(self.bands.of(signature));
+                bands.for_each(|(table, band)| table.insert(hash(band), index));
+            }
         }
-        if let Some(chunk) = self.signatures.last_mut() {
-            chunk.extend_from_slice(signature);
-        }
-        let (signatures, permutations, length) = (&self.signatures, self.permutations, self.bands.length);
-        for (at, (table, band)) in self.tables.iter_mut().zip(signature.chunks_exact(length)).enumerate() {
-            let again = |&index: &u32| hash(&signature_in(signatures, permutations, index)[at * length..][..length]);
-            table.insert_unique(hash(band), index, again);
-        }
-        true
+        Ok(true)
     }
 
-    fn signature(&self, index: u32) -> &[u8] {
-        signature_in(&self.signatures, self.permutations, index)
+    /// Makes all tables anew from the file. The old ones go first, so that memory never has both.
+    fn grow(&mut self, record: usize, room: usize) -> Result<(), DataError> {
+        let Bands { count, length } = self.bands;
+        self.tables.clear();
+        self.tables.extend((0..count).map(|_| Slots::with_room(room)));
+        self.records.each(|first, block| {
+            self.tables.par_iter_mut().enumerate().for_each(|(at, table)| {
+                for (index, record) in (first..).zip(block.chunks_exact(record)) {
+                    table.insert(hash(&record[NUMBER + at * length..][..length]), index);
+                }
+            });
+        })
     }
 }
 
-fn signature_in(signatures: &[Vec<u8>], permutations: usize, index: u32) -> &[u8] {
-    let index = index as usize;
-    &signatures[index / CHUNK][index % CHUNK * permutations..][..permutations]
+impl Bands {
+    fn of<'a>(&self, signature: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        signature.chunks_exact(self.length).take(self.count)
+    }
+
+    /// Whether two signatures have a band in common: the tables tell of others too.
+    fn shared(&self, one: &[u8], other: &[u8]) -> bool {
+        self.of(one).zip(self.of(other)).any(|(one, other)| one == other)
+    }
+}
+
+/// Bits of a number.
+const WORD: usize = 64;
+
+fn sketch(signature: &[u8]) -> impl Iterator<Item = u64> {
+    signature.chunks(WORD).map(|bytes| bytes.iter().fold(0, |bits, byte| bits << 1 | u64::from(byte & 1)))
 }
 
 fn hash(band: &[u8]) -> u64 {

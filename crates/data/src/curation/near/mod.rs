@@ -13,11 +13,14 @@
 //! - Of each minimum its lowest byte is kept (b-bit minwise hashing, Li and König 2010), a quarter of the memory for a
 //!   deviation that is a four-hundredth larger.
 //!
-//! Memory for each row that stays: `num_perm` bytes for its signature, 8 for its number, and 6 to 12 for each band. That
-//! is 185 to 230 with 128 permutations and a threshold of 0.9 (8 bands), 220 to 290 with 0.8 (14 bands).
+//! Memory for each row that stays: 4.4 to 5.6 bytes for each band, and an eighth of `num_perm`. That is 52 to 61 with 128
+//! permutations and a threshold of 0.9 (8 bands), 78 to 94 with 0.8 (14 bands). Its signature and its number are in a
+//! temporary file, `num_perm` and 8 bytes, and are read again for rows that may be as similar as the threshold.
 
 mod index;
 mod signature;
+
+use std::path::PathBuf;
 
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -84,7 +87,6 @@ const PERMUTATIONS: std::ops::RangeInclusive<usize> = 16..=1024;
 /// The step for [`Near`].
 pub struct NearDuplicates {
     columns: Vec<String>,
-    threshold: f64,
     hasher: Hasher,
     index: Index,
 }
@@ -103,10 +105,10 @@ impl NearDuplicates {
                 refuse("false_negative_weight", "must be from 0 to 1")
             }
             _ => Ok(NearDuplicates {
-                threshold: params.threshold,
                 hasher: Hasher::new(params.unit, params.ngram, params.num_perm),
                 index: Index::new(
                     params.num_perm,
+                    params.threshold,
                     bands(params.threshold, params.num_perm, params.false_negative_weight),
                 ),
                 columns: params.columns,
@@ -114,15 +116,21 @@ impl NearDuplicates {
         }
     }
 
+    /// Where signatures are put away, instead of the folder for temporary files.
+    pub fn in_folder(mut self, folder: impl Into<PathBuf>) -> NearDuplicates {
+        self.index.set_folder(folder.into());
+        self
+    }
+
     fn signature(&self, row: &PlacedRow) -> Result<Signature, DataError> {
         Ok(self.hasher.signature(&row.text(&self.columns)?))
     }
 
     fn remember(&mut self, signature: &[u8], row: &PlacedRow) -> Result<Verdict, DataError> {
-        if let Some((of, similarity)) = self.index.most_similar(signature, self.threshold) {
+        if let Some((of, similarity)) = self.index.most_similar(signature)? {
             return Ok(Verdict::Dropped(Reason::NearDuplicate { of, similarity }));
         }
-        match self.index.add(signature, row.number) {
+        match self.index.add(signature, row.number)? {
             true => Ok(Verdict::Kept),
             false => Err(row.error("more than 4,294,967,295 rows cannot be compared")),
         }

@@ -118,10 +118,14 @@ impl WithSimd for Minima<'_> {
     }
 }
 
-/// The Jaccard similarity of two texts, estimated from their signatures: the share of equal minima, of which one in 256
-/// is equal by chance (Li and König 2010, equation 5, for few shingles among very many).
+/// The Jaccard similarity of two texts, estimated from their signatures.
 pub fn similarity(one: &[u8], other: &[u8]) -> f64 {
+    estimate(one.iter().zip(other).filter(|(one, other)| one == other).count(), one.len())
+}
+
+/// The share of equal minima, of which one in 256 is equal by chance (Li and König 2010, equation 5, for few shingles
+/// among very many).
+pub fn estimate(equal: usize, of: usize) -> f64 {
     const CHANCE: f64 = 1.0 / 256.0;
-    let equal = one.iter().zip(other).filter(|(one, other)| one == other).count();
-    ((equal as f64 / one.len() as f64 - CHANCE) / (1.0 - CHANCE)).max(0.0)
+    ((equal as f64 / of as f64 - CHANCE) / (1.0 - CHANCE)).max(0.0)
 }
