@@ -10,6 +10,7 @@ mod steps;
 mod tests;
 
 use gazal_data::curation::{Amount, Parts};
+use gazal_data::rows::Form;
 use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, OutPort, PortType, Problem, StageError, Traits};
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,9 @@ pub struct Params {
     /// `train` without it.
     #[serde(default)]
     pub split: Option<Parts>,
+    /// What the rows are written as: `jsonl`, `parquet` or `csv`.
+    #[serde(default)]
+    pub format: Form,
     /// The share of rows that the steps may drop; the stage fails when it is more.
     #[serde(default = "crate::defaults::one")]
     pub max_dropped_ratio: f64,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use gazal_data::curation::{Chain, Mix, Mixture, Part, Parts, PlacedRow, Sources, Split, mixed, shuffle};
-use gazal_data::rows::split_in;
+use gazal_data::rows::{self, split_in};
 use gazal_data::{DataError, jsonl};
 use gazal_stage_api::{Context, Level, Problem, StageError};
 use serde_json::json;
@@ -143,7 +143,7 @@ fn ordered(
 /// The parts that are being written.
 struct Written {
     split: Split,
-    writers: Vec<jsonl::Writer>,
+    writers: Vec<rows::Writer>,
 }
 
 impl Written {
@@ -151,7 +151,8 @@ impl Written {
         let parts = parts(params);
         let split = Split::new(parts.clone(), context.seed).map_err(StageError::failed)?;
         let folder = context.output("dataset")?;
-        let writer = |part: &Part| jsonl::Writer::create(&folder.join(format!("{}.jsonl", part.name)));
+        let writer =
+            |part: &Part| rows::Writer::create(&folder.join(format!("{}.{}", part.name, params.format.ending())));
         let writers = parts.parts.iter().map(writer).collect::<Result<_, _>>().map_err(StageError::failed)?;
         Ok(Written { split, writers })
     }
@@ -168,7 +169,7 @@ impl Written {
     /// How many rows each part has.
     fn finish(self, params: &Params) -> Result<BTreeMap<String, usize>, StageError> {
         let names = parts(params).parts.into_iter().map(|part| part.name);
-        let counts = self.writers.into_iter().map(jsonl::Writer::finish).collect::<Result<Vec<_>, _>>();
+        let counts = self.writers.into_iter().map(rows::Writer::finish).collect::<Result<Vec<_>, _>>();
         let counts = counts.map_err(StageError::failed)?;
         Ok(names.zip(counts).collect())
     }

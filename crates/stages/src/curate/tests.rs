@@ -53,8 +53,7 @@ impl Space {
         let mut context = Context::new(folders, 7, device, &mut report, &cancelled);
         Kind::run(&Curate, params, &mut context).map_err(|error| error.to_string())?;
         let part = |path: PathBuf| {
-            let rows =
-                fs::read_to_string(&path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let rows = gazal_data::rows::read_all(&path).unwrap();
             (path.file_stem().unwrap().to_string_lossy().into_owned(), rows)
         };
         let parts = fs::read_dir(self.path("dataset")).unwrap().map(|entry| part(entry.unwrap().path())).collect();
@@ -72,6 +71,25 @@ fn lines(rows: impl IntoIterator<Item = Value>) -> String {
 
 fn answer(text: &str) -> Value {
     json!({ "prompt": "what?", "completion": text })
+}
+
+/// What is written in any form is read back as the same rows; CSV has texts only.
+#[test]
+fn rows_are_written_in_the_form_that_is_asked_for() {
+    let rows = [
+        json!({ "prompt": "a,\n\"b\"", "scores": { "steps": 3 } }),
+        json!({ "prompt": "c", "scores": { "steps": 4 } }),
+    ];
+    let space = Space::new(&[("a/train.jsonl", lines(rows.clone()))]);
+    for (format, file) in [("jsonl", "train.jsonl"), ("parquet", "train.parquet")] {
+        let (parts, _) = space.run(json!({ "format": format })).unwrap();
+        assert_eq!(parts["train"], rows, "{format}");
+        let files: Vec<_> = fs::read_dir(space.path("dataset")).unwrap().map(|one| one.unwrap().file_name()).collect();
+        assert_eq!(files, [file], "nothing else is left there");
+    }
+    let texts = [answer("one, two"), answer("\"three\"")];
+    let space = Space::new(&[("a/train.jsonl", lines(texts.clone()))]);
+    assert_eq!(space.run(json!({ "format": "csv" })).unwrap().0["train"], texts);
 }
 
 #[test]
