@@ -32,9 +32,16 @@ pub fn render(report: &Report) -> String {
 
 fn published(out: &mut String, report: &Report) {
     *out += "<h2>Published, and this run</h2>\n";
-    let rows = report.published.iter().map(|row| ("model", quantity(row.published.quantity).to_string(), cells(row)));
-    let head = ["published", "this run", "verdict", "source"].map(String::from).into();
+    let rows =
+        report.published.iter().map(|row| ("model", quantity(row.published.quantity)[0].to_string(), cells(row)));
+    let head = ["published", "this run", "verdict"].map(String::from).into();
     *out += &Grid { head, rows: rows.collect(), marked: false }.render();
+    *out += "<ul class=\"soft\">\n";
+    for row in &report.published {
+        let [name, meaning] = quantity(row.published.quantity);
+        let _ = writeln!(out, "<li><b>{name}</b>: {meaning} ({})</li>", escape(row.published.source));
+    }
+    *out += "</ul>\n";
     if let Some(Averaging { compared, equal }) = report.averaging {
         let _ = writeln!(
             out,
@@ -57,18 +64,18 @@ fn cells(row: &Row) -> Vec<String> {
         true => [String::from("claimed"), String::new()],
         false => [value(row.published.value), value(row.ours)],
     };
-    vec![theirs, ours, tag, escape(row.published.source)]
+    vec![theirs, ours, tag]
 }
 
-fn quantity(quantity: Quantity) -> &'static str {
+fn quantity(quantity: Quantity) -> [&'static str; 2] {
     match quantity {
-        Quantity::Rate => "rate, single-level interval",
-        Quantity::TwoLevelRate => "rate, two-level interval",
-        Quantity::FinerRate => "rate on the finer grid",
-        Quantity::WrongGroup => "rate beside the wrong group",
-        Quantity::Robustness => "share of the rate left with noise",
-        Quantity::Augmentation => "augmentation alone fails at 3 petals and more",
-        Quantity::Averaging => "augmentation with averaging is the architecture",
+        Quantity::Rate => ["rate", "with the single-level interval"],
+        Quantity::TwoLevelRate => ["rate, two-level", "with the interval that resamples seeds too"],
+        Quantity::FinerRate => ["rate, finer grid", "on the grid of samples that are a factor of √2 apart"],
+        Quantity::WrongGroup => ["over wrong group", "the rate beside the wrong group"],
+        Quantity::Robustness => ["left with noise", "the least and the largest share of the rate"],
+        Quantity::Augmentation => ["augmentation", "fails by itself at 3 petals and more"],
+        Quantity::Averaging => ["with averaging", "augmentation is the architecture, to the bit"],
     }
 }
 
@@ -96,8 +103,8 @@ fn outcomes(out: &mut String, report: &Report) {
     let rows = analysis.estimates.hypotheses.iter().map(|hypothesis: &Hypothesis| {
         let (class, words) = if hypothesis.is_supported { ("up", "supported") } else { ("noise", "not supported") };
         let tag = format!("<span class=\"tag {class}\">{words}</span>");
-        let p = |p: f64| format!("{p:.4}");
-        ("model", contrast(&hypothesis.contrast), vec![p(hypothesis.p), p(hypothesis.adjusted_p), tag])
+        let numbers = [hypothesis.p, hypothesis.adjusted_p].map(probability);
+        ("model", contrast(&hypothesis.contrast), numbers.into_iter().chain([tag]).collect())
     });
     let head = ["p", "Bonferroni's", "verdict"].map(String::from).into();
     *out += &Grid { head, rows: rows.collect(), marked: false }.render();
@@ -144,7 +151,7 @@ fn confirmatory(outcome: ConfirmatoryOutcome) -> &'static str {
 fn targets(out: &mut String, report: &Report) {
     *out += "<h2>Samples that are needed</h2>\n<p class=\"soft\">The least number of the grid with which three seeds reach the \
         target. A dash: none does.</p>\n";
-    let head = report.groups.iter().map(|n| format!("{n} petals")).collect();
+    let head = report.groups.iter().map(|n| format!("n = {n}")).collect();
     let estimates = &report.analysis.estimates;
     let rows = report.families.iter().map(|&family| {
         let cell = |&n: &u32| estimates.target(family, n).map_or_else(missing, |samples| format!("<b>{samples}</b>"));
@@ -186,7 +193,7 @@ fn rates(out: &mut String, report: &Report) {
 fn rate_cells(rate: &Rate) -> Vec<String> {
     let interval = rate.spread.map(|spread| format!("<small>[{:+.2}, {:+.2}]</small>", spread.low, spread.high));
     let slope = format!("<b>{:+.2}</b>{}", rate.slope, interval.unwrap_or_default());
-    let p = rate.spread.map_or_else(missing, |spread| format!("{:.4}", spread.p));
+    let p = rate.spread.map_or_else(missing, |spread| probability(spread.p));
     let lost = rate.spread.map_or_else(missing, |spread| format!("{:.1}%", 100.0 * spread.discarded()));
     vec![slope, p, rate.points.len().to_string(), lost]
 }
@@ -222,6 +229,11 @@ pub fn contrast(contrast: &Contrast) -> String {
         Some(baseline) => format!("{} over {}", name(contrast.treatment), name(baseline)),
         None => name(contrast.treatment).to_string(),
     }
+}
+
+/// Of 10,000 resamples, none says less than one in 5,000.
+fn probability(p: f64) -> String {
+    if p < 2e-4 { "&lt; 0.0002".into() } else { format!("{p:.4}") }
 }
 
 fn missing() -> String {

@@ -40,7 +40,7 @@ fn a_rate_is_estimated_and_written_down() {
     let metrics = metrics(&report);
     assert!((metrics["equivariant over vanilla"]["slope"] - 1.0).abs() < 1e-12, "{metrics:?}");
     let page = html::render(&report);
-    for part in ["&lt;T&gt;", "<b>+1.00</b>", "1 of 1 pairs of curves", "4 petals", "equivariant over wrong_group"] {
+    for part in ["&lt;T&gt;", "<b>+1.00</b>", "1 of 1 pairs of curves", "n = 4", "equivariant over wrong_group"] {
         assert!(page.contains(part), "{part} in {page}");
     }
     assert!(!page.contains("http") && !page.contains("<script"));
