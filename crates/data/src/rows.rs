@@ -261,6 +261,24 @@ mod tests {
         }
     }
 
+    /// So no more of it is in memory than what is being read.
+    #[test]
+    fn a_compressed_file_gives_its_rows_before_its_end_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let row = |at: u64| format!("{at},{:x}\n", crate::rng::mix(at));
+        let text: String = std::iter::once("a,b\n".to_string()).chain((0..50_000).map(row)).collect();
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(text.as_bytes()).unwrap();
+        let zstandard = zstd::encode_all(text.as_bytes(), 0).unwrap();
+        for (name, bytes) in [("rows.csv.gz", gzip.finish().unwrap()), ("rows.csv.zst", zstandard)] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+            let rows: Vec<_> = read::<Row>(&path).unwrap().collect();
+            assert!((10_000..40_000).contains(&rows.len()), "{} of {name}", rows.len());
+            assert!(rows.iter().rev().skip(1).all(Result::is_ok) && rows.last().unwrap().is_err());
+        }
+    }
+
     #[test]
     fn rows_are_written_as_the_name_says() {
         let folder = tempfile::tempdir().unwrap();
