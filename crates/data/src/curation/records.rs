@@ -57,10 +57,10 @@ impl Records {
     }
 
     fn read_at(&self, start: u64, into: &mut [u8]) -> Result<(), Error> {
-        match (start.checked_sub(self.written), &self.file) {
-            (None, Some(file)) => file.read_exact_at(into, start),
-            (start, _) => {
-                let start = start.unwrap_or(0) as usize;
+        match &self.file {
+            Some(file) if start < self.written => file.read_exact_at(into, start),
+            _ => {
+                let start = (start - self.written) as usize;
                 into.copy_from_slice(&self.waiting[start..start + into.len()]);
                 Ok(())
             }

@@ -1,13 +1,7 @@
 //! Untyped rows as a Parquet file.
 //!
-//! Columns are optional, objects groups, and lists those of Parquet's three levels; what is in them [`Schema`] says. Read
-//! back the rows are the same and have the same digest, but for what Parquet has no form for:
-//! - A column, or a key of an object, that a row leaves out reads as null where other rows have it.
-//! - An integer reads as `1.0` where the column has numbers with a point too.
-//! - Keys come in the order in which they were first seen, which no digest depends on.
-//!
-//! Rows are gathered as columns until they take [`GROUP`] and are a row group then, which with one encoded column is what
-//! is in memory at most, however long the file gets.
+//! Rows are gathered as columns until they are large enough for a row group, which with one encoded column is what is in
+//! memory at most, however long the file gets.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
@@ -25,6 +19,12 @@ use crate::{DataError, Row};
 const GROUP: usize = 32 << 20;
 
 /// Writes rows whose columns are known to a file of its own; [`Writer::finish`] makes sure that they have arrived.
+///
+/// Columns are optional, objects groups, and lists those of Parquet's three levels. Read back the rows are the same and
+/// have the same digest, but for what Parquet has no form for:
+/// - A column, or a key of an object, that a row leaves out reads as null where other rows have it.
+/// - An integer reads as `1.0` where the column has numbers with a point too.
+/// - Keys come in the order in which they were first seen, which no digest depends on.
 pub struct Writer {
     path: PathBuf,
     file: SerializedFileWriter<File>,

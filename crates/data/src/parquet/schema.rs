@@ -1,7 +1,4 @@
 //! What the columns of untyped rows are, told from the rows themselves.
-//!
-//! Nulls tell nothing. Numbers are 64-bit integers, unsigned ones where they must be, and doubles as soon as one of them
-//! has a point. Everything else must stay what it was at first, since a column has one type.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +10,9 @@ use serde_json::{Number, Value};
 
 use crate::{DataError, Row, rows};
 
-/// The columns of rows, with what is in them; see [`super::Writer`].
+/// The columns of rows, with what is in them. Nulls tell nothing. Numbers are 64-bit integers, unsigned ones where they
+/// must be, and doubles as soon as one of them has a point. Everything else must stay what it was at first, since a
+/// column has one type.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Schema {
     pub(super) columns: Fields,
@@ -92,18 +91,21 @@ fn widen(fields: &mut Fields, object: &Row) -> Result<(), Misfit> {
         ));
     }
     for (at, (name, value)) in object.iter().enumerate() {
-        let at = position(fields, name, at).unwrap_or_else(|| {
-            fields.push((name.clone(), Shape::Null));
-            fields.len() - 1
-        });
+        let at = match position(fields, name, at) {
+            Some(at) => at,
+            None if fields.len() == MOST_FIELDS => {
+                return Err(Misfit::new(
+                    "comes to more than 10,000 keys, each of them a column: write a list of pairs",
+                ));
+            }
+            None => {
+                fields.push((name.clone(), Shape::Null));
+                fields.len() - 1
+            }
+        };
         fields[at].1.widen(value).map_err(|misfit| misfit.within(name))?;
     }
-    match fields.len() {
-        0..=MOST_FIELDS => Ok(()),
-        _ => {
-            Err(Misfit::new("has more than 10,000 keys, each of which would be a column: write it as a list of pairs"))
-        }
-    }
+    Ok(())
 }
 
 /// Where a field is, which is most often where it is in the row.

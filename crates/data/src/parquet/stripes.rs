@@ -3,12 +3,13 @@
 
 use std::fs::File;
 
-use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::writer::SerializedRowGroupWriter;
 use serde_json::{Number, Value};
 
 use super::schema::{Fields, Misfit, NumberType, Shape, kind, position};
+use super::writer::cells_of;
 use crate::Row;
 
 /// Columns that fill.
@@ -147,33 +148,21 @@ impl Leaf {
     }
 
     fn write(&mut self, group: &mut SerializedRowGroupWriter<'_, File>) -> Result<(), ParquetError> {
-        match &mut self.cells {
-            Cells::Nulls => column::<Int32Type>(group, &[], &self.definitions, &self.repetitions)?,
-            Cells::Booleans(cells) => column::<BoolType>(group, cells, &self.definitions, &self.repetitions)?,
+        let (definitions, repetitions) = (&self.definitions, Some(self.repetitions.as_slice()));
+        match &self.cells {
+            Cells::Nulls => cells_of::<Int32Type>(group, &[], definitions, repetitions)?,
+            Cells::Booleans(cells) => cells_of::<BoolType>(group, cells, definitions, repetitions)?,
             Cells::Integers(cells) | Cells::Unsigned(cells) => {
-                column::<Int64Type>(group, cells, &self.definitions, &self.repetitions)?;
+                cells_of::<Int64Type>(group, cells, definitions, repetitions)?;
             }
-            Cells::Doubles(cells) => column::<DoubleType>(group, cells, &self.definitions, &self.repetitions)?,
-            Cells::Texts(cells) => column::<ByteArrayType>(group, cells, &self.definitions, &self.repetitions)?,
+            Cells::Doubles(cells) => cells_of::<DoubleType>(group, cells, definitions, repetitions)?,
+            Cells::Texts(cells) => cells_of::<ByteArrayType>(group, cells, definitions, repetitions)?,
         }
         self.cells.clear();
         self.definitions.clear();
         self.repetitions.clear();
         Ok(())
     }
-}
-
-/// The next column of a row group.
-pub(super) fn column<T: DataType>(
-    group: &mut SerializedRowGroupWriter<'_, File>,
-    cells: &[T::T],
-    definitions: &[i16],
-    repetitions: &[i16],
-) -> Result<(), ParquetError> {
-    let missing = || ParquetError::General("the file has fewer columns than its schema".into());
-    let mut column = group.next_column()?.ok_or_else(missing)?;
-    column.typed::<T>().write_batch(cells, Some(definitions), Some(repetitions))?;
-    column.close()
 }
 
 impl Cells {

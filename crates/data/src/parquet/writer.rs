@@ -44,15 +44,15 @@ impl Column {
 
     fn write(&self, group: &mut SerializedRowGroupWriter<'_, File>) -> Result<(), ParquetError> {
         match self {
-            Column::Integers(cells) => cells_of::<Int64Type>(group, cells, &vec![1; cells.len()]),
+            Column::Integers(cells) => cells_of::<Int64Type>(group, cells, &vec![1; cells.len()], None),
             Column::Texts(cells) => {
                 let texts: Vec<ByteArray> = cells.iter().map(|text| text.as_str().into()).collect();
-                cells_of::<ByteArrayType>(group, &texts, &vec![1; cells.len()])
+                cells_of::<ByteArrayType>(group, &texts, &vec![1; cells.len()], None)
             }
             Column::Doubles(cells) => {
                 let there: Vec<f64> = cells.iter().copied().filter(|cell| !cell.is_nan()).collect();
                 let levels: Vec<i16> = cells.iter().map(|cell| i16::from(!cell.is_nan())).collect();
-                cells_of::<DoubleType>(group, &there, &levels)
+                cells_of::<DoubleType>(group, &there, &levels, None)
             }
         }
     }
@@ -93,15 +93,16 @@ pub(super) fn properties() -> Arc<WriterProperties> {
     Arc::new(properties.build())
 }
 
-/// The next column: cells that are there, and for every row 1 where one is.
-fn cells_of<T: DataType>(
+/// The next column: cells that are there, and for every place how many of the optional and repeated parts above it are.
+pub(super) fn cells_of<T: DataType>(
     group: &mut SerializedRowGroupWriter<'_, File>,
     cells: &[T::T],
-    levels: &[i16],
+    definitions: &[i16],
+    repetitions: Option<&[i16]>,
 ) -> Result<(), ParquetError> {
     let missing = || ParquetError::General("the file has fewer columns than its schema".into());
     let mut column = group.next_column()?.ok_or_else(missing)?;
-    column.typed::<T>().write_batch(cells, Some(levels), None)?;
+    column.typed::<T>().write_batch(cells, Some(definitions), repetitions)?;
     column.close()
 }
 
