@@ -1,6 +1,7 @@
 //! The steps as a pipeline file has them.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use gazal_data::DataError;
 use gazal_data::curation::{
@@ -56,12 +57,12 @@ impl StepParams {
         }
     }
 
-    /// The step itself; decontamination asks for the benchmarks.
-    fn build(&self, detector: impl FnOnce(usize) -> Detector) -> Result<Box<dyn Step>, DataError> {
+    /// The step itself, which puts away in `folder` what need not be in memory; decontamination asks for the benchmarks.
+    fn build(&self, folder: &Path, detector: impl FnOnce(usize) -> Detector) -> Result<Box<dyn Step>, DataError> {
         Ok(match self.clone() {
             StepParams::Filter(params) => Box::new(Filter::new(params)?),
-            StepParams::ExactDuplicates(params) => Box::new(ExactDuplicates::new(params)),
-            StepParams::NearDuplicates(params) => Box::new(NearDuplicates::new(params)?),
+            StepParams::ExactDuplicates(params) => Box::new(ExactDuplicates::new(params).in_folder(folder)),
+            StepParams::NearDuplicates(params) => Box::new(NearDuplicates::new(params)?.in_folder(folder)),
             StepParams::Length(params) => Box::new(Length::new(params)?),
             StepParams::Language(params) => Box::new(Language::new(params)?),
             StepParams::Decontaminate(params) => {
@@ -80,7 +81,8 @@ fn nothing(ngram: usize) -> Detector {
 pub fn problems(steps: &[StepParams]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (at, step) in steps.iter().enumerate() {
-        problems.extend(step.build(nothing).err().map(|error| problem(&format!("steps[{at}]."), &error)));
+        problems
+            .extend(step.build(Path::new(""), nothing).err().map(|error| problem(&format!("steps[{at}]."), &error)));
         if matches!(step, StepParams::Decontaminate(params) if params.ngram == 0) {
             problems.push(Problem::new(&format!("steps[{at}].ngram"), "must be at least 1"));
         }
@@ -109,7 +111,9 @@ pub fn chain(steps: &[StepParams], context: &Context) -> Result<Chain, StageErro
             }
             _ => None,
         };
-        let step_of = step.build(|ngram| detector.unwrap_or_else(|| nothing(ngram))).map_err(StageError::failed)?;
+        let step_of = step
+            .build(context.wip(), |ngram| detector.unwrap_or_else(|| nothing(ngram)))
+            .map_err(StageError::failed)?;
         chain = chain.then(format!("{} {}", at + 1, step.name()), step_of);
     }
     Ok(chain)
