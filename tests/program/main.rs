@@ -4,6 +4,7 @@
 mod arrows;
 mod crash;
 mod examples;
+mod family;
 mod hub;
 mod images;
 mod keys;

@@ -1,0 +1,111 @@
+//! The other systems that are reproduced, in their `smoke` profiles: every stage is real, only small.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::space::{TestSpace, answer};
+
+const SMOKE: &str = "--profile smoke";
+
+/// A folder with a shipped pipeline.
+fn shipped(name: &str) -> TestSpace {
+    let space = TestSpace::new();
+    let path = format!("{}/pipelines/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+    space.write("pipeline.toml", &fs::read_to_string(path).unwrap());
+    space
+}
+
+/// All stages run, and a second time none.
+fn runs_once(space: &TestSpace, stages: usize) {
+    let first = space.states(SMOKE);
+    assert_eq!(first.len(), stages, "{first:?}");
+    assert!(first.iter().all(|(_, state)| state == "ran"), "{first:?}");
+    let second = space.states(SMOKE);
+    assert!(second.len() == stages && second.iter().all(|(_, state)| state == "hit"), "{second:?}");
+}
+
+/// A file of an output of a stage.
+fn json_of(space: &TestSpace, output: &str, file: &str) -> Value {
+    space.expect(0, &format!("get pipeline.toml {output} got {SMOKE}"));
+    let value = serde_json::from_str(&space.read(&format!("got/{file}"))).unwrap();
+    fs::remove_dir_all(space.path("got")).unwrap();
+    value
+}
+
+/// Who is compared with whom on the pages of a report.
+fn compared(report: &Value) -> Vec<(String, String)> {
+    let rows = report["tables"][0]["differences"].as_array().unwrap();
+    let name = |row: &Value, side: &str| row[side].as_str().unwrap().to_string();
+    rows.iter().map(|row| (name(row, "left"), name(row, "right"))).collect()
+}
+
+fn neighbours(models: &[&str]) -> Vec<(String, String)> {
+    models.windows(2).map(|pair| (pair[0].to_string(), pair[1].to_string())).collect()
+}
+
+#[test]
+fn qwen2_5_with_grpo_runs_once_and_then_not_again() {
+    let space = shipped("qwen2.5-medical-grpo");
+    runs_once(&space, 16);
+    for (answer, models) in [("drawn", ["base", "sft", "grpo"]), ("likeliest", ["base, T=0", "sft, T=0", "grpo, T=0"])]
+    {
+        let report = json_of(&space, &format!("report@answer={answer}.report"), "report.json");
+        assert_eq!(compared(&report), neighbours(&models));
+    }
+    let state = json_of(&space, "grpo.history", "trainer_state.json");
+    let last = state["log_history"].as_array().unwrap().last().unwrap();
+    assert!(last["kl"].is_number() && last["rewards/accuracy_reward/mean"].is_number(), "{last}");
+}
+
+#[test]
+fn the_real_models_of_qwen2_5_are_checked_and_planned_and_asked_of_the_hub() {
+    let space = shipped("qwen2.5-medical-grpo");
+    for size in ["0.5", "1.5"] {
+        let profile = format!("--profile qwen2.5-{size}b");
+        space.expect(0, &format!("check pipeline.toml {profile}"));
+        space.expect(0, &format!("plan pipeline.toml {profile}"));
+        let mut command = space.command(&format!("run pipeline.toml {profile}"));
+        let told = answer(&command.env("HF_ENDPOINT", "http://127.0.0.1:9").output().unwrap());
+        assert_eq!(told.code, 2, "{}", told.stderr);
+        let model = format!("Qwen/Qwen2.5-{size}B-Instruct");
+        assert!(told.stderr.contains(&model) && told.stderr.contains("cannot reach the hub"), "{}", told.stderr);
+    }
+}
+
+#[test]
+fn ablations_run_once_and_compare_what_differs_in_one_thing() {
+    let space = shipped("ablations");
+    runs_once(&space, 50);
+    for (way, use_rslora, use_dora) in
+        [("lora", false, false), ("rslora", true, false), ("both", true, true), ("dora", false, true)]
+    {
+        let config = json_of(&space, &format!("sft@seed=1,way={way}.adapter"), "adapter_config.json");
+        assert_eq!([&config["use_rslora"], &config["use_dora"]], [use_rslora, use_dora], "{way}");
+    }
+    for (question, models) in [
+        ("adapters", &["lora", "rslora", "both", "dora"][..]),
+        ("optimizers", &["adamw", "both", "adamw-twice"]),
+        ("accuracy", &["no-accuracy", "all"]),
+        ("guard", &["both", "short", "short-guarded"]),
+        ("recipes", &["dapo", "grpo", "dr_grpo"]),
+    ] {
+        let report = json_of(&space, &format!("report@question={question}.report"), "report.json");
+        assert_eq!(compared(&report), neighbours(models), "{question}");
+    }
+    let rewards = |paid: &str| {
+        let state = json_of(&space, &format!("rewards@seed=1,paid={paid}.history"), "trainer_state.json");
+        let entry = state["log_history"][0].as_object().unwrap().clone();
+        entry.into_iter().filter(|(name, _)| name.starts_with("rewards/") && name.ends_with("/mean")).count()
+    };
+    assert_eq!(["all", "no-accuracy", "no-format", "short"].map(rewards), [4, 3, 3, 2]);
+}
+
+#[test]
+fn ablations_of_full_size_are_checked_and_planned() {
+    let space = shipped("ablations");
+    for profile in ["", "--profile full"] {
+        space.expect(0, &format!("check pipeline.toml {profile}"));
+        space.expect(0, &format!("plan pipeline.toml {profile}"));
+    }
+}
