@@ -185,8 +185,9 @@ impl Chat {
     }
 
     /// Asks all questions, as many at once as may be; `heard` is told each outcome as it comes, by the question's
-    /// index, in no order. Once something lasting is in the way no further question is sent. Returns when none is
-    /// under way any more.
+    /// index, in no order, and no further question is sent in an answer's place before it was told: who keeps answers as
+    /// they come loses none but those under way. Once something lasting is in the way no further question is sent.
+    /// Returns when none is under way any more.
     pub fn ask_all(
         &self,
         questions: &[Ask],
@@ -204,14 +205,19 @@ impl Chat {
                         if outcome.as_ref().is_err_and(ChatError::is_lasting) {
                             stop.store(true, Ordering::SeqCst);
                         }
-                        let _ = sender.send((at, outcome));
+                        let (told, was_told) = mpsc::sync_channel(1);
+                        let _ = sender.send((at, outcome, told));
+                        let _ = was_told.recv();
                     }
                 });
             }
             drop(sender);
             loop {
                 match outcomes.recv_timeout(TICK) {
-                    Ok((at, outcome)) => heard(at, outcome),
+                    Ok((at, outcome, told)) => {
+                        heard(at, outcome);
+                        let _ = told.send(());
+                    }
                     Err(mpsc::RecvTimeoutError::Timeout) => {}
                     Err(mpsc::RecvTimeoutError::Disconnected) => break,
                 }
