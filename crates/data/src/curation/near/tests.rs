@@ -35,15 +35,17 @@ fn exact(hasher: &Hasher, one: &str, other: &str) -> f64 {
 }
 
 proptest! {
-    /// Five deviations of the estimate, which one pair in a million is beyond.
+    /// Five deviations of the estimate, and five bytes more that agree by chance: they are few and rare, so their number has
+    /// a longer tail. One pair in a million is beyond.
     #[test]
     fn the_estimate_is_near_the_jaccard_similarity(words in 10..400_u64, share in 0.0..1.0_f64, ngram in 1..6_usize) {
         let hasher = Hasher::new(Unit::Words, ngram, 256);
         let (one, other) = (text(words, words), text(words, (words as f64 * share) as u64));
         let wanted = exact(&hasher, &one, &other);
         let found = similarity(&hasher.signature(&one), &hasher.signature(&other));
-        let deviation = (wanted * (1.0 - wanted) / 256.0).sqrt().max(1.0 / 256.0);
-        prop_assert!((found - wanted).abs() < 5.0 * deviation, "{found} for {wanted}");
+        let agreeing = wanted + (1.0 - wanted) / 256.0;
+        let deviation = (agreeing * (1.0 - agreeing) / 256.0).sqrt();
+        prop_assert!((found - wanted).abs() < 5.0 * deviation + 5.0 / 256.0, "{found} for {wanted}");
     }
 }
 
