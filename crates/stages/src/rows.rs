@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use gazal_data::rows::{read, read_all, split_in};
+use gazal_data::curation::Sources;
+use gazal_data::rows::{read_all, split_in};
 use gazal_data::{DataError, Row, row_digest};
 use gazal_stage_api::StageError;
 use gazal_tasks::Item;
@@ -12,12 +13,8 @@ use serde_json::{Map, Value};
 
 /// The rows of the split `train`, of all folders, as a stream: the first ones, or all for 0.
 pub fn in_training(folders: &[PathBuf], limit: usize) -> impl Iterator<Item = Result<Row, DataError>> + use<> {
-    let files: Vec<PathBuf> = folders.iter().flat_map(|folder| split_in(folder, "train")).collect();
-    let rows = files.into_iter().flat_map(|file| match read::<Row>(&file) {
-        Ok(rows) => Box::new(rows) as Box<dyn Iterator<Item = _>>,
-        Err(error) => Box::new(std::iter::once(Err(error))),
-    });
-    rows.take(if limit == 0 { usize::MAX } else { limit })
+    let rows = Sources::new(folders.iter().flat_map(|folder| split_in(folder, "train")));
+    rows.map(|row| row.map(|placed| placed.row)).take(if limit == 0 { usize::MAX } else { limit })
 }
 
 /// The row's `id`; where it has none, the digest of what it says.

@@ -7,17 +7,15 @@ mod html;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gazal_data::jsonl;
-use gazal_data::rows::split_in;
 use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, OutPort, PortType, Problem, StageError, Traits};
 use gazal_tasks::symmetry::published::{Ours, Row};
 use gazal_tasks::symmetry::{Analysis, Estimates, Exclusion, Family, PRIMARY, Plan, Study};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::report::curves::{self, Line, slug};
 use crate::report::svg;
+use crate::rows::read_split;
 use crate::symmetry::{Curve, Ended};
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -103,8 +101,9 @@ impl Kind for SymmetryStudy {
     }
 
     fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {
-        let (runs, finer): (Vec<Ended>, Vec<Ended>) = (rows(context, "runs")?, rows(context, "finer")?);
-        let report = build(params, &runs, &finer, &rows(context, "curves")?)?;
+        let (runs, finer): (Vec<Ended>, Vec<Ended>) =
+            (read_split(context.inputs("runs"), "train")?, read_split(context.inputs("finer"), "train")?);
+        let report = build(params, &runs, &finer, &read_split(context.inputs("curves"), "train")?)?;
         let json = |value: &serde_json::Value| format!("{value:#}\n");
         let folder = context.output("report")?;
         let mut files = vec![
@@ -116,14 +115,6 @@ impl Kind for SymmetryStudy {
         files.extend(pictures);
         files.into_iter().try_for_each(|(path, text)| std::fs::write(&path, text).map_err(StageError::io(&path)))
     }
-}
-
-/// All rows at a port.
-fn rows<T: DeserializeOwned>(context: &Context, port: &str) -> Result<Vec<T>, StageError> {
-    let files = context.inputs(port).iter().flat_map(|folder| split_in(folder, "train"));
-    let rows: Vec<Vec<T>> =
-        files.map(|file| jsonl::read_all(&file)).collect::<Result<_, _>>().map_err(StageError::failed)?;
-    Ok(rows.into_iter().flatten().collect())
 }
 
 /// Computes every number.
