@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use gazal_stage_api::StageError;
+use gazal_tasks::contamination::Hit;
 use serde::Serialize;
 
 use crate::contamination::Findings;
@@ -22,14 +23,7 @@ pub struct Contamination {
     /// Questions that stand in training data.
     pub leaked: usize,
     /// The first of them.
-    pub listed: Vec<Leak>,
-}
-
-#[derive(Debug, Serialize)]
-pub struct Leak {
-    pub item: String,
-    pub row: String,
-    pub words: String,
+    pub listed: Vec<Hit>,
 }
 
 /// # Errors
@@ -38,10 +32,10 @@ pub fn read(folder: &Path) -> Result<Contamination, StageError> {
     let path = folder.join(Findings::FILE);
     let text = std::fs::read(&path).map_err(StageError::io(&path))?;
     let wrong = |error| StageError::failed(format!("{}: {error}", path.display()));
-    let Findings { rows, items, n, hits, .. } = serde_json::from_slice(&text).map_err(wrong)?;
-    let leaked = hits.iter().map(|hit| &hit.item).collect::<BTreeSet<_>>().len();
-    let leak = |hit: gazal_tasks::contamination::Hit| Leak { item: hit.item, row: hit.row, words: hit.ngram };
-    Ok(Contamination { rows, items, n, leaked, listed: hits.into_iter().take(LISTED).map(leak).collect() })
+    let Findings { rows, items, n, hits: mut listed, .. } = serde_json::from_slice(&text).map_err(wrong)?;
+    let leaked = listed.iter().map(|hit| &hit.item).collect::<BTreeSet<_>>().len();
+    listed.truncate(LISTED);
+    Ok(Contamination { rows, items, n, leaked, listed })
 }
 
 impl Contamination {

@@ -108,7 +108,7 @@ fn leaks(out: &mut String, contamination: &Contamination) {
     }
     *out += "<ul>\n";
     for leak in &contamination.listed {
-        let [item, row, words] = [&leak.item, &leak.row, &leak.words].map(|text| escape(text));
+        let [item, row, words] = [&leak.item, &leak.row, &leak.ngram].map(|text| escape(text));
         let _ = writeln!(out, "<li><code>{item}</code> in <code>{row}</code>: {words}</li>");
     }
     *out += "</ul>\n";

@@ -32,11 +32,12 @@ pub fn write(
     let path = folder.join("results.json");
     std::fs::write(&path, format!("{:#}\n", results(params, &tasks))).map_err(StageError::io(&path))?;
     for (task, samples) in &tasks {
-        let set = sets.iter().find(|(benchmark, _)| samples.iter().any(|sample| sample.benchmark == benchmark.name));
+        let is_asked = |name: &str| samples.first().is_some_and(|sample| sample.benchmark == name);
+        let set = sets.iter().find(|(benchmark, _)| is_asked(benchmark.name));
         let Some((benchmark, items)) = set else { continue };
         let asked = samples::Asked { params, benchmark, items };
-        let rows: Vec<Value> = asked.rows(samples).collect();
-        jsonl::write_all(&folder.join(format!("samples_{task}.jsonl")), &rows).map_err(StageError::failed)?;
+        let path = folder.join(format!("samples_{task}.jsonl"));
+        jsonl::write_all(&path, asked.rows(samples)).map_err(StageError::failed)?;
     }
     Ok(())
 }
