@@ -119,6 +119,11 @@ pub fn reward_funcs() -> Vec<Reward> {
     functions.map(Reward::from).to_vec()
 }
 
+/// A problem if the field is no share.
+pub fn check_share(field: &str, value: f64) -> Option<Problem> {
+    (!(0.0..=1.0).contains(&value)).then(|| Problem::new(field, "must be between 0 and 1"))
+}
+
 /// A problem for each of these fields that is not above 0.
 pub fn check_positive(fields: &[(&str, f64)]) -> Vec<Problem> {
     let wrong = fields.iter().filter(|(_, value)| !(value.is_finite() && *value > 0.0));

@@ -14,6 +14,8 @@ use gazal_data::rows::Form;
 use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, OutPort, PortType, Problem, StageError, Traits};
 use serde::{Deserialize, Serialize};
 
+use crate::defaults;
+
 use steps::StepParams;
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -85,9 +87,7 @@ impl Kind for Curate {
         let mut problems = steps::problems(&params.steps);
         problems.extend(run::problems(params));
         problems.extend(params.layout.as_deref().and_then(layout::problem));
-        if !(0.0..=1.0).contains(&params.max_dropped_ratio) {
-            problems.push(Problem::new("max_dropped_ratio", "must be between 0 and 1"));
-        }
+        problems.extend(defaults::check_share("max_dropped_ratio", params.max_dropped_ratio));
         problems
     }
 

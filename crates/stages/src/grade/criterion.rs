@@ -96,6 +96,8 @@ impl Criterion {
 pub struct Criteria {
     pub each: Vec<(String, Reading)>,
     wording: Wording,
+    /// Of [`SAME`] alone, so that a criterion may have any name.
+    comparing: Wording,
 }
 
 impl Criteria {
@@ -106,10 +108,6 @@ impl Criteria {
         for (at, criterion) in criteria.iter().enumerate() {
             let field = format!("criteria[{at}]");
             let (Own { name, system, user, pattern }, reading) = criterion.own();
-            if name.is_empty() || each.iter().any(|(other, _)| *other == name) {
-                let problem = Problem::new(&format!("{field}.name"), format!("`{name}` is not a name of its own"));
-                problems.push(problem);
-            }
             problems.extend(wording.add_question(&field, &name, [system, user]));
             let reading = reading.map_or_else(|| number(&pattern), Ok);
             match reading {
@@ -120,8 +118,9 @@ impl Criteria {
         if criteria.is_empty() {
             problems.push(Problem::new("criteria", "has no criterion"));
         }
-        problems.extend(wording.add_question("same", SAME_NAME, [FOLLOW, SAME].map(String::from)));
-        if problems.is_empty() { Ok(Criteria { each, wording }) } else { Err(problems) }
+        let mut comparing = Wording::new();
+        problems.extend(comparing.add_question(COMPARISON, COMPARISON, [FOLLOW, SAME].map(String::from)));
+        if problems.is_empty() { Ok(Criteria { each, wording, comparing }) } else { Err(problems) }
     }
 
     /// The question of a criterion about a row with its parts.
@@ -140,12 +139,11 @@ impl Criteria {
         let mut row = row.clone();
         row.insert("one".into(), one.into());
         row.insert("other".into(), other.into());
-        self.wording.messages(SAME_NAME, &row, id)
+        self.comparing.messages(COMPARISON, &row, id)
     }
 }
 
-/// Of a question that no criterion can have.
-const SAME_NAME: &str = "";
+const COMPARISON: &str = "same";
 
 fn number(pattern: &str) -> Result<Reading, String> {
     let compiled = Pattern::new(pattern)?;

@@ -14,10 +14,10 @@ use gazal_stage_api::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::defaults::check_positive;
+use crate::defaults::check_share;
 use crate::endpoint::Reach;
 use crate::respondent::Asking;
-use crate::{defaults, forecast};
+use crate::{defaults, forecast, respondent};
 use criterion::{Criteria, Criterion};
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -78,15 +78,11 @@ impl Kind for Grade {
     const NAME: &'static str = "grade";
     const REVISION: u32 = 1;
     const DOC: &'static str = "A model's marks for rows: ratings, and whether reasoning leads to its answer again.";
-    const TRAITS: Traits =
-        Traits { network: true, memo: true, secrets: true, unkeyed: &["endpoint", "batch_size"], ..defaults::LEARNING };
+    const TRAITS: Traits = respondent::TRAITS;
 
     fn inputs(&self, params: &Params, _: &Declared) -> Vec<InPort> {
         let mut ports = vec![InPort::many("rows", PortType::Dataset, "`prompt` and `completion`; `train` is graded")];
-        if params.model.is_none() {
-            ports.push(InPort::one("model", PortType::Model, "the judge"));
-            ports.push(InPort::optional("adapter", PortType::Adapter, "a PEFT folder for it"));
-        }
+        ports.extend(params.asking().ports("the judge"));
         ports
     }
 
@@ -102,18 +98,9 @@ impl Kind for Grade {
     }
 
     fn validate(&self, params: &Params) -> Vec<Problem> {
-        let mut problems = check_positive(&[
-            ("max_new_tokens", params.max_new_tokens as f64),
-            ("batch_size", params.batch_size as f64),
-        ]);
-        problems.extend(params.endpoint.problems("endpoint."));
+        let mut problems = params.asking().problems();
         problems.extend(Criteria::new(&params.criteria).err().into_iter().flatten());
-        if !(0.0..=1.0).contains(&params.max_unread_ratio) {
-            problems.push(Problem::new("max_unread_ratio", "must be between 0 and 1"));
-        }
-        if params.temperature.is_nan() || params.temperature < 0.0 {
-            problems.push(Problem::new("temperature", "must be 0 or more"));
-        }
+        problems.extend(check_share("max_unread_ratio", params.max_unread_ratio));
         problems
     }
 
@@ -121,13 +108,7 @@ impl Kind for Grade {
         let Some((rows, row)) = forecast::rows(inputs, "rows", params.limit) else { return Forecast::default() };
         let requests = rows.saturating_mul(params.criteria.iter().map(Criterion::questions).sum());
         let asked = params.criteria.iter().map(Criterion::length).max().unwrap_or_default() / forecast::BYTES_A_TOKEN;
-        let asks = params.endpoint.foresee(requests, [row + asked, params.max_new_tokens as u64]);
-        Forecast {
-            work: Some(requests as f64),
-            asks: params.model.is_some().then_some(asks),
-            outputs: forecast::dataset(rows),
-            ..Forecast::default()
-        }
+        params.asking().forecast(requests, row + asked, rows)
     }
 
     fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {

@@ -10,11 +10,8 @@ use serde_json::{Map, Value, json};
 use super::Params;
 use super::criterion::Criteria;
 use super::reading::{Reading, number, parts, right_option, same};
-use crate::respondent::{Answer, Respondent, Wish};
+use crate::respondent::{AT_ONCE, Answer, Respondent, Wish};
 use crate::rows::{self, in_training};
-
-/// Rows that are asked about side by side.
-const AT_ONCE: usize = 256;
 
 /// Where grades stand.
 const SCORES: &str = "scores";

@@ -9,11 +9,12 @@ use std::path::Path;
 
 use gazal_data::{canonical, row_digest};
 use gazal_net::{Ask, Spent};
-use gazal_stage_api::{Context, StageError};
+use gazal_stage_api::{Context, Forecast, InPort, PortType, Problem, StageError, Traits};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::endpoint::{Endpoint, Reach};
+use crate::{defaults, forecast};
 use local::Local;
 
 /// How a model is asked.
@@ -29,6 +30,51 @@ pub struct Asking<'a> {
     pub max_new_tokens: usize,
     /// Rows that a model of an earlier stage answers side by side.
     pub batch_size: usize,
+}
+
+/// Rows that are asked about side by side.
+pub const AT_ONCE: usize = 256;
+
+/// Of kinds that ask, with parameters that are named as [`Asking`]'s.
+pub const TRAITS: Traits =
+    Traits { network: true, memo: true, secrets: true, unkeyed: &["endpoint", "batch_size"], ..defaults::LEARNING };
+
+impl Asking<'_> {
+    /// The ports that say who is asked, where it is no endpoint.
+    pub fn ports(&self, doc: &'static str) -> Vec<InPort> {
+        match self.model {
+            Some(_) => Vec::new(),
+            None => vec![
+                InPort::one("model", PortType::Model, doc),
+                InPort::optional("adapter", PortType::Adapter, "a PEFT folder for it"),
+            ],
+        }
+    }
+
+    /// Mistakes in the parameters.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems = defaults::check_positive(&[
+            ("max_new_tokens", self.max_new_tokens as f64),
+            ("batch_size", self.batch_size as f64),
+        ]);
+        problems.extend(self.endpoint.problems("endpoint."));
+        problems.extend(defaults::check_share("top_p", self.top_p));
+        if self.temperature.is_nan() || self.temperature < 0.0 {
+            problems.push(Problem::new("temperature", "must be 0 or more"));
+        }
+        problems
+    }
+
+    /// What so many questions of so many tokens take, and the `rows` of the output `dataset`.
+    pub fn forecast(&self, requests: u64, read: u64, rows: u64) -> Forecast {
+        let asks = self.endpoint.foresee(requests, [read, self.max_new_tokens as u64]);
+        Forecast {
+            work: Some(requests as f64),
+            asks: self.model.is_some().then_some(asks),
+            outputs: forecast::dataset(rows),
+            ..Forecast::default()
+        }
+    }
 }
 
 /// A question: the messages, and which of several answers is wanted.

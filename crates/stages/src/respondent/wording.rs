@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 /// Steps that a template may take.
 const FUEL: u64 = 1_000_000;
 
-/// Compiled templates by name.
+/// Compiled templates by name, and the names of questions.
 pub struct Wording {
     environment: Environment<'static>,
+    questions: Vec<String>,
 }
 
 impl Wording {
@@ -19,7 +20,7 @@ impl Wording {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_fuel(Some(FUEL));
-        Wording { environment }
+        Wording { environment, questions: Vec::new() }
     }
 
     /// Takes up a template that the parameter `field` gives.
@@ -53,12 +54,16 @@ impl Wording {
         Ok(system.into_iter().chain([json!({ "role": "user", "content": user })]).collect())
     }
 
-    /// Takes up both parts of a question, from the parameter `field`.
+    /// Takes up both parts of a question, from the parameter `field`; its name must be its own.
     pub fn add_question(&mut self, field: &str, name: &str, [system, user]: [String; 2]) -> Vec<Problem> {
+        let is_taken = name.is_empty() || self.questions.iter().any(|other| other == name);
+        let problem = || Problem::new(&format!("{field}.name"), format!("`{name}` is not a name of its own"));
+        let mut problems: Vec<Problem> = is_taken.then(problem).into_iter().collect();
+        self.questions.push(name.to_string());
         let parts = PARTS.into_iter().zip([system, user]);
-        parts
-            .filter_map(|(part, source)| self.add(&format!("{field}.{part}"), place(name, part), source).err())
-            .collect()
+        let added = parts.map(|(part, source)| self.add(&format!("{field}.{part}"), place(name, part), source));
+        problems.extend(added.filter_map(Result::err));
+        problems
     }
 }
 

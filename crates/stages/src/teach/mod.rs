@@ -17,10 +17,10 @@ use gazal_stage_api::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::defaults::check_positive;
+use crate::defaults::{check_positive, check_share};
 use crate::endpoint::Reach;
 use crate::respondent::Asking;
-use crate::{defaults, forecast};
+use crate::{defaults, forecast, respondent};
 use question::{Asked, Templates};
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -105,15 +105,11 @@ impl Kind for Teach {
     const NAME: &'static str = "teach";
     const REVISION: u32 = 1;
     const DOC: &'static str = "A teacher's answers to rows, read and checked: examples to learn from.";
-    const TRAITS: Traits =
-        Traits { network: true, memo: true, secrets: true, unkeyed: &["endpoint", "batch_size"], ..defaults::LEARNING };
+    const TRAITS: Traits = respondent::TRAITS;
 
     fn inputs(&self, params: &Params, _: &Declared) -> Vec<InPort> {
         let mut ports = vec![InPort::many("rows", PortType::Dataset, "what to ask about; `train` is asked")];
-        if params.model.is_none() {
-            ports.push(InPort::one("model", PortType::Model, "the teacher"));
-            ports.push(InPort::optional("adapter", PortType::Adapter, "a PEFT folder for it"));
-        }
+        ports.extend(params.asking().ports("the teacher"));
         ports
     }
 
@@ -126,21 +122,10 @@ impl Kind for Teach {
     }
 
     fn validate(&self, params: &Params) -> Vec<Problem> {
-        let mut problems = check_positive(&[
-            ("num_generations", params.num_generations as f64),
-            ("max_new_tokens", params.max_new_tokens as f64),
-            ("batch_size", params.batch_size as f64),
-        ]);
-        problems.extend(params.endpoint.problems("endpoint."));
+        let mut problems = check_positive(&[("num_generations", params.num_generations as f64)]);
+        problems.extend(params.asking().problems());
         problems.extend(Templates::new(&params.templates, &params.prompt).err().into_iter().flatten());
-        for (field, share) in [("max_rejected_ratio", params.max_rejected_ratio), ("top_p", params.top_p)] {
-            if !(0.0..=1.0).contains(&share) {
-                problems.push(Problem::new(field, "must be between 0 and 1"));
-            }
-        }
-        if params.temperature.is_nan() || params.temperature < 0.0 {
-            problems.push(Problem::new("temperature", "must be 0 or more"));
-        }
+        problems.extend(check_share("max_rejected_ratio", params.max_rejected_ratio));
         if params.num_generations > 1 && params.temperature == 0.0 {
             let problem = Problem::new("num_generations", "several answers at `temperature = 0` are all the same");
             problems.push(problem.with_help("raise `temperature`, or take one"));
@@ -156,13 +141,7 @@ impl Kind for Teach {
         };
         let requests = rows.saturating_mul((templates * params.num_generations) as u64);
         let asked = question::length(&params.templates) / forecast::BYTES_A_TOKEN;
-        let asks = params.endpoint.foresee(requests, [row + asked, params.max_new_tokens as u64]);
-        Forecast {
-            work: Some(requests as f64),
-            asks: params.model.is_some().then_some(asks),
-            outputs: forecast::dataset(requests),
-            ..Forecast::default()
-        }
+        params.asking().forecast(requests, row + asked, requests)
     }
 
     fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {

@@ -125,13 +125,6 @@ impl Templates {
             problems.extend(wording.add_question(&format!("templates[{at}]"), &name, [system, user]));
             names.push(name);
         }
-        for (at, name) in names.iter().enumerate() {
-            if name.is_empty() || names[..at].contains(name) {
-                let problem =
-                    Problem::new(&format!("templates[{at}].name"), format!("`{name}` is not a name of its own"));
-                problems.push(problem);
-            }
-        }
         if names.is_empty() {
             problems.push(Problem::new("templates", "has no template"));
         }

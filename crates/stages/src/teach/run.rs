@@ -9,11 +9,8 @@ use serde_json::json;
 use super::Params;
 use super::example::{Origin, Reason, check, example};
 use super::question::{Question, Templates};
-use crate::respondent::{Answer, Respondent, Wish};
+use crate::respondent::{AT_ONCE, Answer, Respondent, Wish};
 use crate::rows::{self, in_training};
-
-/// Rows that are asked about side by side.
-const AT_ONCE: usize = 256;
 
 pub fn run(params: &Params, context: &mut Context) -> Result<(), StageError> {
     let templates = Templates::new(&params.templates, &params.prompt)
