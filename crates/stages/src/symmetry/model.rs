@@ -71,24 +71,20 @@ impl Networks {
         &self.device
     }
 
-    fn count(&self) -> usize {
-        self.weight_decay.dims()[0]
-    }
-
     /// Only some of them, in this order.
     pub fn keep(&mut self, networks: &[usize]) {
-        let places = indices(networks.iter().copied(), &self.device);
-        let kept = |tensor: &Tensor<3>| tensor.clone().select(0, places.clone());
-        self.weights = self.weights.each_ref().map(kept);
-        self.moments = self.moments.each_ref().map(|moments| moments.each_ref().map(kept));
+        let kept = self.only(networks);
+        self.weights = self.weights.each_ref().map(&kept);
+        self.moments = self.moments.each_ref().map(|moments| moments.each_ref().map(&kept));
         self.weight_decay = kept(&self.weight_decay);
     }
 
     /// One step of Adam down the binary cross-entropy, the mean over each network's points; these means.
     pub fn learn(&mut self, batch: &Batch, learning_rate: f64) -> Vec<f64> {
         let tracked = self.weights.each_ref().map(|weight| weight.clone().autodiff().require_grad());
-        let logits = forward(&tracked, self.points(batch).autodiff(), batch.rotations);
-        let [networks, points] = logits.dims();
+        let networks = self.weight_decay.dims()[0];
+        let logits = forward(&tracked, self.points(batch, networks).autodiff(), batch.rotations);
+        let points = logits.dims()[1];
         let values = to_host(logits.clone().inner());
         let slopes: Vec<f32> = values
             .iter()
@@ -121,27 +117,20 @@ impl Networks {
         }
     }
 
-    /// The logits of all points, `[networks, points]`.
-    pub fn evaluate(&self, batch: &Batch) -> Vec<f32> {
-        to_host(forward(&self.weights, self.points(batch), batch.rotations))
+    /// The logits of all points by some of the networks, `[networks, points]`.
+    pub fn evaluate(&self, networks: &[usize], batch: &Batch) -> Vec<f32> {
+        let weights = self.weights.each_ref().map(self.only(networks));
+        to_host(forward(&weights, self.points(batch, networks.len()), batch.rotations))
     }
 
-    /// Those of some networks, to evaluate them by themselves.
-    pub fn of(&self, networks: &[usize]) -> Networks {
+    /// What takes the slices of some networks.
+    fn only(&self, networks: &[usize]) -> impl Fn(&Tensor<3>) -> Tensor<3> + use<> {
         let places = indices(networks.iter().copied(), &self.device);
-        let kept = |tensor: &Tensor<3>| tensor.clone().select(0, places.clone());
-        Networks {
-            weights: self.weights.each_ref().map(kept),
-            moments: self.moments.clone(),
-            weight_decay: kept(&self.weight_decay),
-            steps: self.steps,
-            device: self.device.clone(),
-        }
+        move |tensor| tensor.clone().select(0, places.clone())
     }
 
     /// `[networks, rotations × points, 2]`
-    fn points(&self, batch: &Batch) -> Tensor<3> {
-        let networks = self.count();
+    fn points(&self, batch: &Batch, networks: usize) -> Tensor<3> {
         let shape = [networks, batch.points.len() / (2 * networks), 2];
         Tensor::from_data(TensorData::new(batch.points.clone(), shape), &self.device)
     }

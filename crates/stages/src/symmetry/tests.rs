@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gazal_stage_api::{Backend, DeviceRequest, Folders, Precision};
 use serde_json::json;
@@ -15,24 +16,27 @@ struct Told {
 }
 
 fn run(params: serde_json::Value) -> Told {
+    run_in(tempfile::tempdir().unwrap().path(), params, &|| false).unwrap()
+}
+
+/// In a folder that an attempt before may have used.
+fn run_in(folder: &Path, params: serde_json::Value, cancelled: &dyn Fn() -> bool) -> Result<Told, StageError> {
     let params: Params = serde_json::from_value(params).unwrap();
     assert!(Symmetry.validate(&params).is_empty(), "{:?}", Symmetry.validate(&params));
-    let folder = tempfile::tempdir().unwrap();
     let place = |name: &str| {
-        let path = folder.path().join(name);
-        std::fs::create_dir(&path).unwrap();
+        let path = folder.join(name);
+        std::fs::create_dir_all(&path).unwrap();
         (name.to_string(), path)
     };
     let outputs: BTreeMap<String, PathBuf> = ["runs", "curves"].map(place).into();
     let folders = Folders { outputs: outputs.clone(), wip: place("wip").1, ..Folders::default() };
     let device = DeviceRequest { backend: Backend::Cpu, precision: Precision::F32 };
-    let (mut report, cancelled) = (|_| (), || false);
-    Symmetry.run(params, &mut Context::new(folders, 0, device, &mut report, &cancelled)).unwrap();
+    Symmetry.run(params, &mut Context::new(folders, 0, device, &mut |_| (), cancelled))?;
     let file = |name: &str| outputs[name].join("train.jsonl");
-    Told {
+    Ok(Told {
         runs: gazal_data::jsonl::read_all(&file("runs")).unwrap(),
         curves: gazal_data::jsonl::read_all(&file("curves")).unwrap(),
-    }
+    })
 }
 
 impl Told {
@@ -74,6 +78,28 @@ fn networks_do_not_depend_on_their_neighbours() {
     assert_eq!(all.curves(Family::Equivariant)[1], alone.curves(Family::Equivariant)[0]);
     let epochs: Vec<usize> = all.runs.iter().map(|one| one.epochs).collect();
     assert!(epochs.iter().any(|&epochs| epochs < 60), "nobody held the target: {epochs:?}");
+}
+
+/// What is done stays, a draft that a kill left is not taken for it, and the rest is as it would have been.
+#[test]
+fn a_stage_that_was_stopped_goes_on() {
+    let params = json!({
+        "groups": [2], "samples": [50, 100], "seeds": [0], "families": ["equivariant"], "num_train_epochs": 10,
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let asked = Cell::new(0);
+    let stopped = run_in(folder.path(), params.clone(), &|| {
+        asked.set(asked.get() + 1);
+        asked.get() > 15
+    });
+    assert!(matches!(stopped, Err(StageError::Cancelled)));
+    let wip = folder.path().join("wip");
+    let done: Vec<_> = std::fs::read_dir(&wip).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(done, ["2-0-50.jsonl"]);
+    std::fs::write(wip.join("2-0-100.tmp"), "{").unwrap();
+    let whole = run(params.clone());
+    let (resumed, told) = (run_in(folder.path(), params, &|| false).unwrap(), |told: &Told| json!(told.runs));
+    assert_eq!((&resumed.curves, told(&resumed)), (&whole.curves, told(&whole)));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! the target.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
@@ -60,7 +61,10 @@ pub fn run(params: &Params, context: &mut Context) -> Result<(), StageError> {
         let file = kept(context.wip(), *level);
         if !file.exists() {
             let results = train_level(params, *level, &device, context)?;
-            jsonl::write_all(&file, &results).map_err(StageError::failed)?;
+            // By a new name first: a file of that name is whole.
+            let draft = file.with_extension("tmp");
+            jsonl::write_all(&draft, &results).map_err(StageError::failed)?;
+            fs::rename(&draft, &file).map_err(StageError::io(&file))?;
         }
         all.extend(jsonl::read_all::<Trained>(&file).map_err(StageError::failed)?);
         let reached = all.iter().filter(|one| one.ended.run.best_val_accuracy >= params.target_accuracy).count();
@@ -209,7 +213,7 @@ impl<'a> Training<'a> {
                 batch.labels.extend(&sample.labels);
             }
             let points = batch.labels.len() / places.len();
-            let logits = self.networks.of(&places).evaluate(&batch);
+            let logits = self.networks.evaluate(&places, &batch);
             let losses = losses(&logits, &batch.labels, points);
             let seen = logits.chunks(points).zip(batch.labels.chunks(points)).zip(losses);
             for (&at, ((logits, labels), loss)) in places.iter().zip(seen) {
@@ -221,17 +225,13 @@ impl<'a> Training<'a> {
 
     /// Takes out those that have held the target for long enough, or all.
     fn let_go(&mut self, epoch: usize, all: bool) -> Vec<Trained> {
-        let done = |member: &Member| all || member.held >= self.params.patience;
-        let staying: Vec<usize> = (0..self.members.len()).filter(|&at| !done(&self.members[at])).collect();
-        if staying.len() == self.members.len() {
-            return Vec::new();
-        }
-        if !staying.is_empty() {
+        let patience = self.params.patience;
+        let is_done = |member: &Member| all || member.held >= patience;
+        let staying: Vec<usize> = (0..self.members.len()).filter(|&at| !is_done(&self.members[at])).collect();
+        if !staying.is_empty() && staying.len() < self.members.len() {
             self.networks.keep(&staying);
         }
-        let (ended, stay): (Vec<Member>, Vec<Member>) = std::mem::take(&mut self.members)
-            .into_iter()
-            .partition(|member| all || member.held >= self.params.patience);
+        let (ended, stay) = std::mem::take(&mut self.members).into_iter().partition::<Vec<_>, _>(is_done);
         self.members = stay;
         ended.into_iter().map(|member| member.end(epoch, all)).collect()
     }
