@@ -38,6 +38,17 @@ pub fn opening(title: &str) -> String {
 /// What ends it.
 pub const CLOSING: &str = "</main>\n</body>\n</html>\n";
 
+/// What stands where there is no number.
+pub fn missing() -> String {
+    "–".into()
+}
+
+/// A word on what a number says: `up`, `down` or `noise`, with the p of its test where there is one.
+pub fn tag(class: &str, words: &str, p: Option<f64>) -> String {
+    let p = p.map_or_else(String::new, |p| format!(" title=\"p = {p:.3}\""));
+    format!("<span class=\"tag {class}\"{p}>{words}</span>")
+}
+
 /// A table from cells that are HTML already; `marked` sets the last column off.
 pub struct Grid {
     pub head: Vec<String>,

@@ -8,7 +8,7 @@ use super::Report;
 use super::measure::Measure;
 use super::published::{BASELINES, Finding, Follows, Logged, TARGET};
 use super::table::{Compared, Gain, GainRow, Mean};
-use crate::page::{self, Grid, escape};
+use crate::page::{self, Grid, escape, missing, tag};
 use crate::report::curves::Curve;
 use crate::report::svg;
 
@@ -53,7 +53,7 @@ fn published(out: &mut String, report: &Report) {
         let _ = writeln!(out, "<li>{}</li>", escape(remark));
     }
     *out += "</ul>\n<h3>The author's logs</h3>\n";
-    pictures(out, &report.published_curves);
+    *out += &svg::figures(&report.published_curves);
 }
 
 fn finding_cells(finding: &Finding, beside: &[Option<Gain>; 2]) -> Vec<String> {
@@ -64,7 +64,7 @@ fn finding_cells(finding: &Finding, beside: &[Option<Gain>; 2]) -> Vec<String> {
     };
     let mut cells = vec![format!("<b>{}</b><small>{}</small>", finding.stated, finding.version.name())];
     cells.extend(finding.logged.iter().map(logged));
-    cells.push(format!("<span class=\"tag {class}\">{}</span>", finding.verdict.words()));
+    cells.push(tag(class, finding.verdict.words(), None));
     cells.extend(beside.iter().map(|gain| gain.as_ref().map_or_else(missing, self::gain)));
     cells
 }
@@ -116,12 +116,11 @@ fn comparison(out: &mut String, compared: &Compared, report: &Report) {
     *out += &Grid { head, rows: rows.collect(), marked: true }.render();
     *out += "<h3>Means over seeds</h3>\n";
     let pictured = |curve: &&Curve| curve.history == compared.title;
-    pictures(out, &report.curves.iter().filter(pictured).cloned().collect::<Vec<_>>());
+    *out += &svg::figures(&report.curves.iter().filter(pictured).cloned().collect::<Vec<_>>());
 }
 
 fn gain(gain: &Gain) -> String {
-    let p = gain.p_adjusted.map_or_else(String::new, |p| format!(" title=\"p = {p:.3}\""));
-    let tag = gain.verdict.map_or_else(String::new, |verdict| tag(verdict, &p));
+    let tag = gain.verdict.map_or_else(String::new, |verdict| tagged(verdict, gain.p_adjusted));
     let some = match gain.mean.seeds {
         [found, all] if found < all => format!("<small>{found} of {all} seeds</small>"),
         _ => String::new(),
@@ -135,17 +134,16 @@ fn images(row: &GainRow) -> String {
     let (Some(compared), Some(verdict)) = (&row.images, row.images_verdict) else { return missing() };
     let Interval { mean, low, high, .. } = compared.interval;
     let [mean, low, high] = [mean, low, high].map(|share| format!("{:+.2}", 100.0 * share));
-    let p = format!(" title=\"p = {:.3}\"", compared.test.p);
-    format!("<b>{mean}</b><small>[{low}, {high}]</small>{}", tag(verdict, &p))
+    format!("<b>{mean}</b><small>[{low}, {high}]</small>{}", tagged(verdict, Some(compared.test.p)))
 }
 
-fn tag(verdict: Verdict, attribute: &str) -> String {
+fn tagged(verdict: Verdict, p: Option<f64>) -> String {
     let (class, words) = match verdict {
         Verdict::Better => ("up", "▲ above zero"),
         Verdict::Worse => ("down", "▼ below zero"),
         Verdict::WithinNoise => ("noise", "within noise"),
     };
-    format!("<span class=\"tag {class}\"{attribute}>{words}</span>")
+    tag(class, words, p)
 }
 
 fn interval(interval: Option<&Interval>, decimals: usize, signed: bool) -> String {
@@ -153,19 +151,6 @@ fn interval(interval: Option<&Interval>, decimals: usize, signed: bool) -> Strin
     interval.map_or_else(String::new, |interval| {
         format!("<small>[{}, {}]</small>", number(interval.low), number(interval.high))
     })
-}
-
-fn missing() -> String {
-    "–".into()
-}
-
-fn pictures(out: &mut String, curves: &[Curve]) {
-    *out += "<div class=\"pictures\">\n";
-    for curve in curves {
-        let caption = escape(&format!("{}: {}", curve.history, curve.title));
-        let _ = writeln!(out, "<figure><figcaption>{caption}</figcaption>\n{}</figure>", svg::lines(curve));
-    }
-    *out += "</div>\n";
 }
 
 fn reading(out: &mut String, report: &Report) {

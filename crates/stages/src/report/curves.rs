@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 /// One picture: lines over steps, of the optimizer if nothing else is said.
 #[derive(Clone, Debug, Serialize)]
 pub struct Curve {
-    /// Of the training that it belongs to.
+    /// Of the training that it belongs to, if it belongs to one.
     pub history: String,
     pub title: String,
     /// The name of its picture.
@@ -18,6 +18,12 @@ pub struct Curve {
     #[serde(skip)]
     pub axis: &'static str,
     pub lines: Vec<Line>,
+}
+
+impl Curve {
+    pub fn caption(&self) -> String {
+        if self.history.is_empty() { self.title.clone() } else { format!("{}: {}", self.history, self.title) }
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]

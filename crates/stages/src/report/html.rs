@@ -11,7 +11,7 @@ use super::metric::{Metric, explain};
 use super::published::{ABOUT, Published, PublishedCell};
 use super::table::{AVERAGE, Cell, Difference, DifferenceRow, Table, Verdict, title};
 use super::{svg, words};
-use crate::page::{self, Grid, escape};
+use crate::page::{self, Grid, escape, missing, tag};
 
 /// The whole page.
 pub fn render(report: &Report) -> String {
@@ -78,14 +78,15 @@ fn side_by_side(out: &mut String, examples: &Examples) {
     let _ = write!(out, "<h2>Before and after</h2>\n<p class=\"soft\">{}</p>\n", escape(&words::examples(examples)));
     for example in &examples.shown {
         let class = match example.change {
-            Change::BecameRight => "tag up",
-            Change::BecameWrong => "tag down",
-            Change::StayedRight | Change::StayedWrong => "tag",
+            Change::BecameRight => "up",
+            Change::BecameWrong => "down",
+            Change::StayedRight | Change::StayedWrong => "noise",
         };
-        let (id, change) = (escape(&format!("{} {}", title(&example.benchmark), example.id)), example.change.words());
+        let id = escape(&format!("{} {}", title(&example.benchmark), example.id));
+        let change = tag(class, example.change.words(), None);
         let _ = write!(
             out,
-            "<h3>{id} <span class=\"{class}\">{change}</span></h3>\n<div class=\"said\" tabindex=\"0\">{}</div>\n\
+            "<h3>{id} {change}</h3>\n<div class=\"said\" tabindex=\"0\">{}</div>\n\
              <div class=\"sides\">\n",
             escape(example.prompt.trim_end())
         );
@@ -118,12 +119,8 @@ fn pictures(out: &mut String, report: &Report) {
     if report.curves.is_empty() {
         return;
     }
-    *out += "<h2>Learning curves</h2>\n<p class=\"soft\">Faint: as logged. Bold: moving average.</p>\n<div class=\"pictures\">\n";
-    for curve in &report.curves {
-        let caption = escape(&format!("{}: {}", curve.history, curve.title));
-        let _ = writeln!(out, "<figure><figcaption>{caption}</figcaption>\n{}</figure>", svg::lines(curve));
-    }
-    *out += "</div>\n";
+    *out += "<h2>Learning curves</h2>\n<p class=\"soft\">Faint: as logged. Bold: moving average.</p>\n";
+    *out += &svg::figures(&report.curves);
 }
 
 fn notes(out: &mut String, report: &Report) {
@@ -185,10 +182,6 @@ fn of_form(tables: &[&Table]) -> String {
     Grid { head, rows: rows.collect(), marked: false }.render()
 }
 
-fn missing() -> String {
-    "–".into()
-}
-
 fn bare(metric: Metric, interval: &Interval) -> String {
     format!("<b>{}</b><small>{}</small>", metric.show(interval.mean), metric.show_interval(interval, false))
 }
@@ -209,8 +202,6 @@ fn gain(metric: Metric, cell: Option<&Difference>) -> String {
     };
     let (number, interval) = (metric.show_signed(cell.interval.mean), metric.show_interval(&cell.interval, true));
     let could = words::could_find(metric, cell).map_or_else(String::new, |could| format!("<small>{could}</small>"));
-    let (words, p) = (cell.verdict.words(), cell.p_adjusted);
-    format!(
-        "<b>{number}</b><small>{interval}</small><span class=\"tag {class}\" title=\"p = {p:.3}\">{sign}{words}</span>{could}"
-    )
+    let tag = tag(class, &format!("{sign}{}", cell.verdict.words()), Some(cell.p_adjusted));
+    format!("<b>{number}</b><small>{interval}</small>{tag}{could}")
 }

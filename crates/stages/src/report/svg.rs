@@ -61,7 +61,7 @@ pub fn lines(curve: &Curve) -> String {
     let raw = || drawn.iter().flat_map(|(raw, _)| raw);
     let x = Scale { ..Scale::over(raw().map(|point| point.0), 54.0, WIDTH - 14.0) };
     let y = Scale::over(raw().map(|point| point.1), HEIGHT - 40.0, 36.0);
-    let mut out = open(HEIGHT, &format!("{}: {}", curve.history, curve.title));
+    let mut out = open(HEIGHT, &curve.caption());
     axes(&mut out, &x, &y, curve.axis);
     let mut left = x.from;
     for (index, (line, (raw, smooth))) in curve.lines.iter().zip(&drawn).enumerate() {
@@ -84,6 +84,16 @@ pub fn lines(curve: &Curve) -> String {
         left += 40.0 + 6.6 * line.name.chars().count() as f64;
     }
     out + "</svg>"
+}
+
+/// Pictures beside one another, for a page.
+pub fn figures(curves: &[Curve]) -> String {
+    let mut out = String::from("<div class=\"pictures\">\n");
+    for curve in curves {
+        let caption = escape(&curve.caption());
+        let _ = writeln!(out, "<figure><figcaption>{caption}</figcaption>\n{}</figure>", lines(curve));
+    }
+    out + "</div>\n"
 }
 
 fn open(height: f64, label: &str) -> String {

@@ -25,17 +25,15 @@ fn sample(protocol: Protocol, model: &str, group: &str, (set, options): (&str, u
         label: model.into(),
         group: group.into(),
         target,
-        generation: 0,
         answer: if correct { Some(target) } else { (n != 1).then_some(2) },
         correct,
-        right_by: BTreeMap::new(),
         resps: if generated { Vec::new() } else { vec![-1.0; options] },
-        is_greedy: Vec::new(),
         prompt: generated.then(|| format!("<Which> of {n}?")),
         completion: generated.then(|| format!("<think> of {model}")),
         unfinished: n == 1,
         formatted: generated && (model == "sft" || n.is_multiple_of(2)),
         reward: generated.then(|| f64::from(u8::from(correct)) + 0.5),
+        ..Sample::default()
     }
 }
 

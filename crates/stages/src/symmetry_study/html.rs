@@ -6,7 +6,7 @@ use gazal_tasks::symmetry::published::{Quantity, Row, Value, Verdict};
 use gazal_tasks::symmetry::{ConfirmatoryOutcome, Contrast, Family, Hypothesis, Outcome, Preregistered, Rate};
 
 use super::{Averaging, Report};
-use crate::page::{self, Grid, escape};
+use crate::page::{self, Grid, escape, missing, tag};
 use crate::report::svg;
 
 /// The whole page.
@@ -26,7 +26,8 @@ pub fn render(report: &Report) -> String {
     targets(&mut out, report);
     rates(&mut out, report);
     noise(&mut out, report);
-    pictures(&mut out, report);
+    out += "<h2>Pictures</h2>\n";
+    out += &svg::figures(&report.curves);
     out + page::CLOSING
 }
 
@@ -58,13 +59,12 @@ fn cells(row: &Row) -> Vec<String> {
         Verdict::Differs => ("down", "differs"),
         Verdict::Untold => ("noise", "cannot be told"),
     };
-    let tag = format!("<span class=\"tag {class}\">{words}</span>");
     let is_claim = matches!(row.published.quantity, Quantity::Augmentation | Quantity::Averaging);
     let [theirs, ours] = match is_claim {
         true => [String::from("claimed"), String::new()],
         false => [value(row.published.value), value(row.ours)],
     };
-    vec![theirs, ours, tag]
+    vec![theirs, ours, tag(class, words, None)]
 }
 
 fn quantity(quantity: Quantity) -> [&'static str; 2] {
@@ -102,9 +102,8 @@ fn outcomes(out: &mut String, report: &Report) {
     *out += "</ul>\n<h3>The three tests</h3>\n";
     let rows = analysis.estimates.hypotheses.iter().map(|hypothesis: &Hypothesis| {
         let (class, words) = if hypothesis.is_supported { ("up", "supported") } else { ("noise", "not supported") };
-        let tag = format!("<span class=\"tag {class}\">{words}</span>");
         let numbers = [hypothesis.p, hypothesis.adjusted_p].map(probability);
-        ("model", contrast(&hypothesis.contrast), numbers.into_iter().chain([tag]).collect())
+        ("model", contrast(&hypothesis.contrast), numbers.into_iter().chain([tag(class, words, None)]).collect())
     });
     let head = ["p", "Bonferroni's", "verdict"].map(String::from).into();
     *out += &Grid { head, rows: rows.collect(), marked: false }.render();
@@ -213,15 +212,6 @@ fn noise(out: &mut String, report: &Report) {
     *out += &Grid { head, rows: rows.collect(), marked: false }.render();
 }
 
-fn pictures(out: &mut String, report: &Report) {
-    *out += "<h2>Pictures</h2>\n<div class=\"pictures\">\n";
-    for curve in &report.curves {
-        let _ =
-            writeln!(out, "<figure><figcaption>{}</figcaption>\n{}</figure>", escape(&curve.title), svg::lines(curve));
-    }
-    *out += "</div>\n";
-}
-
 /// `equivariant over vanilla`, or a family alone.
 pub fn contrast(contrast: &Contrast) -> String {
     let name = |family: Family| family.name();
@@ -234,8 +224,4 @@ pub fn contrast(contrast: &Contrast) -> String {
 /// Of 10,000 resamples, none says less than one in 5,000.
 fn probability(p: f64) -> String {
     if p < 2e-4 { "&lt; 0.0002".into() } else { format!("{p:.4}") }
-}
-
-fn missing() -> String {
-    "–".into()
 }

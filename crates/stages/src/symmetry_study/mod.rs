@@ -185,7 +185,7 @@ fn pictures(estimates: &Estimates) -> Vec<curves::Curve> {
 
 fn picture(title: &str, lines: Vec<Line>) -> curves::Curve {
     let file = format!("{}.svg", slug(title));
-    curves::Curve { history: "All seeds".into(), title: title.into(), file, axis: "log2 n", lines }
+    curves::Curve { history: String::new(), title: title.into(), file, axis: "log2 n", lines }
 }
 
 /// `{contrast: {slope, low, high, p}}`, for gates and `diff`.
