@@ -107,12 +107,15 @@ pub fn fit(
         context.say(Level::Info, format!("resumed from step {step}"));
     }
     let steps = steps_of_epoch(split.train.len(), settings.per_device_train_batch_size);
+    let mut places = Vec::new();
     while step < settings.schedule.total_steps {
         let epoch = step / steps;
-        let places = order.permutation(epoch, split.train.len());
+        if places.is_empty() || step.is_multiple_of(steps) {
+            places = order.permutation(epoch, split.train.len());
+        }
         let first = (step % steps) as usize * settings.per_device_train_batch_size;
-        let places = places.iter().skip(first).take(settings.per_device_train_batch_size);
-        let rows: Vec<usize> = places.map(|&place| split.train[place]).collect();
+        let shown = places.iter().skip(first).take(settings.per_device_train_batch_size);
+        let rows: Vec<usize> = shown.map(|&place| split.train[place]).collect();
         let batch = batch(split.images, &rows, Some((&settings.augmentation, &augmentation, epoch)));
         let (scored, gradients) = within(&device, || network.learn(&batch, |layer| dropout.quick(step, layer)));
         if !scored.loss.is_finite() {

@@ -248,17 +248,10 @@ impl Params {
             label: self.label.clone(),
             group: self.group.clone(),
             target,
-            generation: 0,
             answer: Some(answer),
             correct: answer == target,
-            right_by: BTreeMap::new(),
             resps: likelihoods.iter().map(|&value| f64::from(value)).collect(),
-            is_greedy: Vec::new(),
-            prompt: None,
-            completion: None,
-            unfinished: false,
-            formatted: false,
-            reward: None,
+            ..Sample::default()
         }
     }
 

@@ -60,10 +60,11 @@ pub struct Params {
 }
 
 /// How an answer is got out of a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(crate = "gazal_stage_api::schemars")]
 pub enum Protocol {
+    #[default]
     Loglikelihood,
     GenerateCot,
 }
@@ -81,7 +82,7 @@ fn new_tokens() -> usize {
 }
 
 /// One scored item, as the samples file has it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Sample {
     pub id: String,
     pub benchmark: String,
@@ -263,17 +264,9 @@ impl Scorer<'_> {
             label: self.params.label.clone(),
             group: self.params.group.clone(),
             target: item.answer,
-            generation: 0,
             answer,
             correct: answer == Some(item.answer),
-            right_by: BTreeMap::new(),
-            resps: Vec::new(),
-            is_greedy: Vec::new(),
-            prompt: None,
-            completion: None,
-            unfinished: false,
-            formatted: false,
-            reward: None,
+            ..Sample::default()
         }
     }
 }
@@ -353,19 +346,9 @@ mod tests {
             cluster: "1".into(),
             protocol,
             label: "m".into(),
-            group: String::new(),
-            target: 0,
-            generation: 0,
             answer: Some(usize::from(!correct)),
             correct,
-            right_by: BTreeMap::new(),
-            resps: Vec::new(),
-            is_greedy: Vec::new(),
-            prompt: None,
-            completion: None,
-            unfinished: false,
-            formatted: false,
-            reward: None,
+            ..Sample::default()
         }
     }
 
