@@ -40,7 +40,7 @@ mod unfolding;
 mod weight;
 pub mod weights;
 
-pub use adapter::{AdapterConfig, Layers, Targets, load_adapter, new_adapter, save_adapter};
+pub use adapter::{AdapterConfig, Layers, Targets, load_adapter, missed_projections, new_adapter, save_adapter};
 pub use batch::{TokenBatch, indices};
 pub use cache::Cache;
 pub use chat::{ChatOptions, ChatTemplate};

@@ -47,6 +47,7 @@ pub fn kinds() -> Kinds {
         &synth::Knowledge,
         &synth::Synth,
         &synth::Benchmarks,
+        &synth::OpenQuestions,
         &teach::Teach,
         &grade::Grade,
         &tokenizer::TrainTokenizer,

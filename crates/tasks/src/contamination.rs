@@ -1,6 +1,6 @@
 //! The search for benchmark questions in training texts.
 //!
-//! After GPT-3 (Brown et al. 2020, appendix C) texts are compared as lower-case words without punctuation, and a
+//! After GPT-3 (Brown et al. 2020, appendix C) texts are compared as lower-case words without punctuation ([`words`]), and a
 //! question has leaked if one of its n-grams of `min(13, its length)` words stands in a training text. Texts
 //! here come from templates, so the words of the templates are left out of both sides first: what remains is what
 //! makes a question this one. Besides, a question that stands in a training text word for word, template and
@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Item;
+use crate::{Item, words};
 
 /// A question, or a part of it, that stands in a training text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,11 +38,6 @@ pub enum Rule {
     Exact,
     /// An n-gram without template words.
     Ngram,
-}
-
-/// A text as the search sees it: lower-case words of letters and digits.
-pub fn words(text: &str) -> impl Iterator<Item = String> + '_ {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
 }
 
 /// The words of question templates, to be left out.

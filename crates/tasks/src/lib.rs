@@ -19,9 +19,11 @@ pub mod scoring;
 pub mod stats;
 pub mod symmetry;
 pub mod training;
+mod words;
 
 pub use benchmarks::{BENCHMARKS, Benchmark, Prompt, find_file};
 pub use extract::{Extraction, ExtractionRule, answer_part, extract};
 pub use item::Item;
 pub use read::{ReadError, read_items};
 pub use rewards::{Completion, Pattern, Reward, RewardFunc};
+pub use words::words;

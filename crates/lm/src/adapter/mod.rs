@@ -11,7 +11,7 @@ pub use config::{AdapterConfig, Layers, Targets};
 use crate::linear::{Adapter, Linear};
 use crate::parameter::Slot;
 use crate::weights::{self, Weights};
-use crate::{Decoder, LmError};
+use crate::{Config, Decoder, LmError};
 
 /// What PEFT puts before the names of a causal language model's modules.
 const PREFIX: &str = "base_model.model.";
@@ -98,6 +98,17 @@ pub fn save_adapter(decoder: &Decoder, config: &AdapterConfig, folder: &Path) ->
         });
     }
     weights::save(&folder.join("adapter_model.safetensors"), &tensors)
+}
+
+/// The projections of Gated DeltaNets where a configuration adapts attention and not them: in a hybrid model the usual
+/// names (`q_proj`, `o_proj`, …) are found in some layers only. Nothing where it reaches both, or neither.
+pub fn missed_projections(config: &Config, adapter: &AdapterConfig) -> Vec<String> {
+    let part = |part: &str| -> Vec<String> {
+        config.projections().into_iter().map(|(name, _)| name).filter(|name| name.contains(part)).collect()
+    };
+    let reached = |names: &[String]| names.iter().any(|name| adapter.targets(name));
+    let (attention, delta) = (part(".self_attn."), part(".linear_attn."));
+    if reached(&attention) && !reached(&delta) { delta } else { Vec::new() }
 }
 
 /// Calls `f` with PEFT's module path and the layer, for every targeted projection.
@@ -203,5 +214,21 @@ mod tests {
         assert_eq!(adapted, loaded);
         assert_eq!(adapted, of_part);
         assert!(largest_difference(&plain, &loaded) > 0.1);
+    }
+
+    #[test]
+    fn projections_that_a_hybrid_model_names_otherwise_are_missed() {
+        let config = |family: &str| Config::load(&fixtures::folder(&format!("models/{family}"))).unwrap();
+        let usual = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"].map(String::from);
+        let missed = |family: &str, targets: Targets| {
+            missed_projections(&config(family), &AdapterConfig::new(2, 4.0, targets)).len()
+        };
+        let hybrid = config("qwen3_5").layer_types;
+        let linear = hybrid.iter().filter(|layer| matches!(layer, crate::LayerType::LinearAttention(_))).count();
+        assert!(linear > 0 && linear < hybrid.len());
+        assert_eq!(missed("qwen3_5", Targets::Names(usual.to_vec())), 5 * linear);
+        assert_eq!(missed("qwen3_5", Targets::Pattern("all-linear".into())), 0);
+        assert_eq!(missed("qwen3_5", Targets::Names(usual[4..].to_vec())), 0, "attention is not adapted either");
+        assert_eq!(missed("qwen3", Targets::Names(usual.to_vec())), 0);
     }
 }

@@ -76,6 +76,7 @@ fn item(id: &str, question: &str, context: Option<&str>) -> Item {
         options: ["gout", "naproxen", "insulin", "asthma"].map(String::from).to_vec(),
         answer: 0,
         cluster: "gout".into(),
+        open: false,
     }
 }
 

@@ -3,7 +3,7 @@
 use gazal_data::Stream;
 use gazal_lm::{GenerationConfig, SamplingParams, generate};
 use gazal_stage_api::StageError;
-use gazal_tasks::{Completion, Extraction, ExtractionRule, Item, RewardFunc, extract};
+use gazal_tasks::{Completion, Extraction, ExtractionRule, Item, RewardFunc};
 
 use super::{FIRST, LAST, Protocol, Sample, Scorer};
 use crate::prompt;
@@ -40,7 +40,7 @@ pub fn score(scorer: &Scorer, items: &[Item]) -> Result<Vec<Sample>, StageError>
     for (row, generated) in generated.into_iter().enumerate() {
         let item = &items[row / each];
         let text = scorer.tokenizer.decode(&generated.ids).map_err(StageError::failed)?;
-        let found = extract(&text, &item.options);
+        let found = item.read(&text);
         let completion =
             Completion { text: &text, ids: &generated.ids, finished: generated.finished, limit: params.max_new_tokens };
         let formatted = RewardFunc::ThinkFormat.score(&completion, item) == Some(1.0);
@@ -49,9 +49,10 @@ pub fn score(scorer: &Scorer, items: &[Item]) -> Result<Vec<Sample>, StageError>
         let judged = params.reward_funcs.is_empty() || !rewards.is_empty();
         let reward = judged.then(|| rewards.iter().sum());
         let sample = scorer.sample(item, Protocol::GenerateCot, found.answer());
-        let rules = [(FIRST, ExtractionRule::HuatuoFirst), (LAST, ExtractionRule::HuatuoLast)];
+        // These rules read letters, of which an open question has none.
+        let rules = [(FIRST, ExtractionRule::HuatuoFirst), (LAST, ExtractionRule::HuatuoLast)].into_iter();
         let right = |rule: ExtractionRule| rule.read(&text, &item.options).answer() == Some(item.answer);
-        let right_by = rules.into_iter().map(|(name, rule)| (name.to_string(), right(rule))).collect();
+        let right_by = rules.filter(|_| !item.open).map(|(name, rule)| (name.to_string(), right(rule))).collect();
         let unfinished = found == Extraction::Unfinished || !generated.finished;
         samples.push(Sample {
             generation: row % each,

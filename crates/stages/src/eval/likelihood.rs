@@ -16,6 +16,13 @@ struct Request {
 
 /// Scores a batch of items.
 pub fn score(scorer: &Scorer, benchmark: &Benchmark, items: &[Item]) -> Result<Vec<Sample>, StageError> {
+    if let Some(item) = items.iter().find(|item| item.options.len() < 2) {
+        return Err(StageError::failed(format!(
+            "question {} of {} has one answer and none to choose it from, so its log-likelihood tells nothing: \
+             set `protocols = [\"generate_cot\"]`",
+            item.id, item.benchmark
+        )));
+    }
     let mut samples = Vec::with_capacity(items.len());
     let mut requests = Vec::new();
     for item in items {

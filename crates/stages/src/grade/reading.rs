@@ -1,6 +1,6 @@
 //! The parts of a completion, and what a reply says.
 
-use gazal_tasks::{Extraction, Item, Pattern, extract};
+use gazal_tasks::{Extraction, Item, Pattern};
 
 /// How a grade is read from a reply.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub fn number(pattern: &Pattern, reply: &str) -> Option<f64> {
 
 /// Whether a reply names the right option.
 pub fn right_option(item: &Item, reply: &str) -> Option<bool> {
-    match extract(reply, &item.options) {
+    match item.read(reply) {
         Extraction::Answer(found) => Some(found == item.answer),
         Extraction::Invalid | Extraction::Unfinished => None,
     }

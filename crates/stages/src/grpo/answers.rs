@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use gazal_tasks::{Extraction, Item, extract};
+use gazal_tasks::{Extraction, Item};
 use serde_json::{Map, Value, json};
 
 /// Before a letter: its share among the options that completions chose, and among the right ones.
@@ -24,8 +24,10 @@ pub struct Answers {
 impl Answers {
     pub fn add(&mut self, text: &str, item: &Item) {
         self.all += 1;
-        *self.expected.entry(item.answer_label()).or_default() += 1;
-        let Extraction::Answer(index) = extract(text, &item.options) else { return };
+        if let Some(letter) = item.labels().nth(item.answer) {
+            *self.expected.entry(letter).or_default() += 1;
+        }
+        let Extraction::Answer(index) = item.read(text) else { return };
         self.valid += 1;
         self.right += usize::from(index == item.answer);
         if let Some(letter) = item.labels().nth(index) {
@@ -75,5 +77,8 @@ mod tests {
         let expected = json!({ "answer/accuracy": 0.25, "answer/invalid_ratio": 0.25,
             "answer/letter_share/A": 2.0 / 3.0, "answer/letter_share/B": 1.0 / 3.0, "answer/right_share/B": 1.0 });
         assert_eq!(json!(answers.metrics()), expected);
+        let mut open = Answers::default();
+        open.add("It is y.", &Item { open: true, ..item });
+        assert_eq!(json!(open.metrics()), json!({ "answer/accuracy": 1.0, "answer/invalid_ratio": 0.0 }));
     }
 }

@@ -8,8 +8,8 @@
 
 use gazal_net::Ask;
 use gazal_stage_api::{Context, Level, StageError};
+use gazal_tasks::answer_part;
 use gazal_tasks::rewards::judge::{NO_ANSWER, tier};
-use gazal_tasks::{Item, answer_part};
 use serde_json::json;
 
 use super::rewards::JudgeReward;
@@ -65,7 +65,7 @@ impl Judge {
     fn ask(&self, row: &Scored) -> Option<Ask> {
         let answer = answer_part(row.completion.text)?.trim();
         let prompt =
-            self.params.prompt_template.fill(row.question.prompt.trim(), &reference(&row.question.item), answer);
+            self.params.prompt_template.fill(row.question.prompt.trim(), &row.question.item.reference(), answer);
         (!answer.is_empty()).then(|| {
             json!({
                 "model": self.params.model,
@@ -75,9 +75,4 @@ impl Judge {
             })
         })
     }
-}
-
-/// The right answer as the judge reads it.
-fn reference(item: &Item) -> String {
-    format!("{}. {}", item.answer_label(), item.options.get(item.answer).map_or("", String::as_str))
 }

@@ -229,6 +229,7 @@ mod tests {
             options: vec!["yes".into(), "no".into()],
             answer,
             cluster: "1".into(),
+            open: false,
         };
         let question = Question { prompt: "Why?".into(), item, columns: Map::new() };
         let mut said = Vec::new();

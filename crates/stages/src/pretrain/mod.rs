@@ -1,4 +1,4 @@
-//! `pretrain`: a Qwen3-architecture decoder from scratch, on text packed into blocks. The stand-in, on a CPU, for the
+//! `pretrain`: a decoder of Qwen3's or Qwen3.5's architecture from scratch, on text packed into blocks. The stand-in, on a CPU, for the
 //! base model that a full run fetches.
 
 use gazal_lm::{Config, Initialization, Tokenizer, Trainable, init};
@@ -26,6 +26,10 @@ pub struct Params {
     pub num_attention_heads: usize,
     pub num_key_value_heads: usize,
     pub head_dim: usize,
+    /// One layer of so many attends to all positions, the others are Gated DeltaNets, with as many heads of the same size:
+    /// Qwen3.5's architecture, where it is 4. Every layer attends, as in Qwen3, if it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_attention_interval: Option<usize>,
     #[serde(default = "defaults::max_position_embeddings")]
     pub max_position_embeddings: usize,
     /// `normal`, or `induction`: a small model that trains on few tokens starts with heads that copy.
@@ -88,7 +92,7 @@ impl Kind for Pretrain {
     // 4: the history has entropies, token accuracies, tokens and epochs.
     // 5: the history has TensorBoard's events.
     const REVISION: u32 = 5;
-    const DOC: &'static str = "Trains a small Qwen3-architecture decoder from scratch.";
+    const DOC: &'static str = "Trains a small decoder of Qwen3's or Qwen3.5's architecture from scratch.";
     const TRAITS: Traits = defaults::LEARNING;
 
     fn inputs(&self, _: &Params, _: &Declared) -> Vec<InPort> {
@@ -127,6 +131,19 @@ impl Kind for Pretrain {
             problems.push(
                 problem.with_help("it needs two layers, `head_dim` of 8 or more, and no more than `hidden_size`"),
             );
+        }
+        if params.full_attention_interval == Some(0) {
+            problems.push(Problem::new("full_attention_interval", "must be at least 1"));
+        }
+        if params.full_attention_interval.is_some() {
+            if params.initialization == Initialization::Induction {
+                let problem = Problem::new("initialization", "`induction` needs two layers of Qwen3's attention");
+                problems.push(problem.with_help("leave out `full_attention_interval`, or take `normal`"));
+            }
+            if !params.head_dim.is_multiple_of(8) {
+                let problem = Problem::new("head_dim", "must be a multiple of 8: a quarter of a head turns, in pairs");
+                problems.push(problem.with_help("or leave out `full_attention_interval`"));
+            }
         }
         if params.max_length < 2 || params.max_length > params.max_position_embeddings {
             problems.push(Problem::new("max_length", "must be between 2 and `max_position_embeddings`"));
@@ -179,9 +196,13 @@ impl Params {
     }
 
     fn config(&self, vocab_size: usize, (eos, pad): (u32, u32)) -> Result<Config, StageError> {
-        let file = json!({
-            "architectures": ["Qwen3ForCausalLM"],
-            "model_type": "qwen3",
+        let (architecture, model_type) = match self.full_attention_interval {
+            Some(_) => ("Qwen3_5ForCausalLM", "qwen3_5_text"),
+            None => ("Qwen3ForCausalLM", "qwen3"),
+        };
+        let mut file = json!({
+            "architectures": [architecture],
+            "model_type": model_type,
             "attention_bias": false,
             "attention_dropout": 0.0,
             "hidden_act": "silu",
@@ -200,6 +221,16 @@ impl Params {
             "eos_token_id": eos,
             "pad_token_id": pad,
         });
+        if let Some(interval) = self.full_attention_interval {
+            file["full_attention_interval"] = json!(interval);
+            file["attn_output_gate"] = json!(true);
+            file["partial_rotary_factor"] = json!(0.25);
+            file["linear_num_key_heads"] = json!(self.num_key_value_heads);
+            file["linear_num_value_heads"] = json!(self.num_attention_heads);
+            file["linear_key_head_dim"] = json!(self.head_dim);
+            file["linear_value_head_dim"] = json!(self.head_dim);
+            file["linear_conv_kernel_dim"] = json!(4);
+        }
         Config::from_json(file).map_err(StageError::failed)
     }
 

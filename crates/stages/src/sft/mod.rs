@@ -3,7 +3,11 @@
 mod examples;
 mod packing;
 
-use gazal_lm::{AdapterConfig, Config, Decoder, Targets, Tokenizer, Trainable, new_adapter, save_adapter};
+use std::collections::BTreeSet;
+
+use gazal_lm::{
+    AdapterConfig, Config, Decoder, Targets, Tokenizer, Trainable, missed_projections, new_adapter, save_adapter,
+};
 use gazal_stage_api::{
     Context, Declared, Forecast, Foresight, InPort, JsonSchema, Kind, Level, OutPort, PortType, Problem, StageError,
     Traits,
@@ -223,6 +227,9 @@ impl Kind for Sft {
 
         let (adapter, settings) = (params.adapter(), params.settings(tokenizer.pad, train.len()));
         supervised::plan(context, (&config, Some(&adapter)), &train, &settings)?;
+        if let Some(text) = missed(&config, &adapter) {
+            context.say(Level::Warning, text);
+        }
         let mut decoder = Decoder::load_in(&folder, &device, device::kept_in(context.device.precision))
             .map_err(StageError::failed)?;
         let numbers = device::tensor_numbers(context.seed, "initial adapter");
@@ -232,6 +239,21 @@ impl Kind for Sft {
         save_adapter(&decoder, &adapter, context.output("adapter")?).map_err(StageError::failed)?;
         supervised::history(&progress, &settings, train.len())?.write(context.output("history")?)
     }
+}
+
+/// What is said where a hybrid model's adapter leaves most of its layers as they are.
+fn missed(config: &Config, adapter: &AdapterConfig) -> Option<String> {
+    let missed = missed_projections(config, adapter);
+    let of_layer = |name: &String| name.rsplit_once("linear_attn.").map(|(_, projection)| projection.to_string());
+    let projections: BTreeSet<String> = missed.iter().filter_map(of_layer).collect();
+    let layers = missed.len().checked_div(projections.len())?;
+    Some(format!(
+        "`lora_target_modules` reaches attention in {} of {} layers: {layers} have linear attention instead, whose {} stay \
+         as they are; name them too, or take \"all-linear\"",
+        config.layer_types.len() - layers,
+        config.layer_types.len(),
+        projections.into_iter().collect::<Vec<_>>().join(", "),
+    ))
 }
 
 impl Params {

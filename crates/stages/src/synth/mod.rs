@@ -5,6 +5,7 @@ mod benchmarks;
 mod corpus;
 mod exercises;
 mod knowledge;
+mod open;
 mod problems;
 mod run;
 mod source;
@@ -13,6 +14,7 @@ mod tests;
 mod wording;
 
 pub use benchmarks::Benchmarks;
+pub use open::OpenQuestions;
 pub use run::Synth;
 pub use source::Knowledge;
 pub use wording::template_words;

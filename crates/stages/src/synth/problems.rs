@@ -222,7 +222,16 @@ impl Maker<'_> {
         answer: usize,
     ) -> Item {
         let cluster = self.conditions[condition].name.clone();
-        Item { id: String::new(), benchmark: benchmark.into(), question, context, options, answer, cluster }
+        Item {
+            id: String::new(),
+            benchmark: benchmark.into(),
+            question,
+            context,
+            options,
+            answer,
+            cluster,
+            open: false,
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use serde_json::Map;
 use super::corpus::page;
 use super::exercises::{exercise, first_exercise};
 use super::knowledge::{Condition, Fact};
+use super::open::Language;
 use super::problems::{Maker, Problem, answer_name};
 use super::wording::Split;
 use crate::rows::{Example, Question, Text};
@@ -125,7 +126,8 @@ fn corpus(conditions: &[Condition], params: &Params, seed: u64) -> Vec<Text> {
         (0..count).map(|row| write(conditions, &mut stream.draws(row))).collect()
     };
     let mut texts = write("first exercises", params.num_first_exercises, first_exercise);
-    let mut rest = write("pages", params.num_pages, page);
+    let english = |conditions: &[Condition], draws: &mut Draws| page(conditions, Language::En.wording(), draws);
+    let mut rest = write("pages", params.num_pages, english);
     rest.extend(write("exercises", params.num_exercises, exercise));
     Stream::new(seed, "corpus order").draws(0).shuffle(&mut rest);
     texts.extend(rest);

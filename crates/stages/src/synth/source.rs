@@ -4,11 +4,16 @@ use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, OutPort, Port
 use serde::{Deserialize, Serialize};
 
 use super::knowledge;
+use super::open::Language;
 
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(crate = "gazal_stage_api::schemars")]
-pub struct Params {}
+pub struct Params {
+    /// `en` or `zh`.
+    #[serde(default, skip_serializing_if = "Language::is_english")]
+    pub language: Language,
+}
 
 pub struct Knowledge;
 
@@ -28,8 +33,8 @@ impl Kind for Knowledge {
         vec![OutPort::value("conditions", PortType::Dataset, "one row a condition")]
     }
 
-    fn run(&self, _: Params, context: &mut Context) -> Result<(), StageError> {
-        let conditions = knowledge::conditions().map_err(StageError::failed)?;
+    fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {
+        let conditions = knowledge::conditions(params.language).map_err(StageError::failed)?;
         let path = context.output("conditions")?.join("conditions.jsonl");
         gazal_data::jsonl::write_all(&path, &conditions).map_err(StageError::failed)?;
         Ok(())

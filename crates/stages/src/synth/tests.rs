@@ -9,13 +9,14 @@ use serde_json::json;
 
 use super::exercises::exercise;
 use super::knowledge::{Fact, conditions};
+use super::open::Language;
 use super::problems::{Maker, Problem};
 use super::run::draw;
 use super::wording::{self, Split};
 
 /// Problems of training, and those that the benchmarks draw.
 fn problems(split: Split, count: u64) -> Vec<Problem> {
-    let conditions = conditions().unwrap();
+    let conditions = conditions(Language::En).unwrap();
     let maker = Maker { conditions: &conditions, split };
     let stream = Stream::new(11, "test");
     (0..count).map(|row| draw(&maker, &mut stream.draws(row))).collect()
@@ -78,7 +79,7 @@ fn no_held_out_question_or_set_of_findings_is_in_training() {
 /// Equal inputs, equal rows: raise the `REVISION` of `synth` and `benchmarks` when this changes.
 #[test]
 fn rows_are_what_they_were() {
-    let conditions = conditions().unwrap();
+    let conditions = conditions(Language::En).unwrap();
     let rows: Vec<_> = problems(Split::Train, 200)
         .iter()
         .map(|problem| json!([problem.item, problem.completion()]))

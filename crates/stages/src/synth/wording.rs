@@ -150,14 +150,12 @@ pub fn statements(fact: Fact) -> &'static [&'static str] {
 }
 
 /// Statements of the findings `{f}` of a condition `{c}`.
-pub fn finding_statements() -> &'static [&'static str] {
-    &[
-        "The findings of {c} are {f}.",
-        "With {f} think of {c}.",
-        "The findings {f} point to {c}.",
-        "A patient with {f} has {c}.",
-    ]
-}
+pub const FINDING_STATEMENTS: &[&str] = &[
+    "The findings of {c} are {f}.",
+    "With {f} think of {c}.",
+    "The findings {f} point to {c}.",
+    "A patient with {f} has {c}.",
+];
 
 /// Study abstracts: `{t}` the treatment, `{c}` the condition, `{n}` patients, `{a}` and `{b}` percent, `{p}` the p value.
 pub fn abstracts(split: Split) -> &'static [&'static str] {

@@ -1,7 +1,7 @@
 //! From an answer to an example, or to the reason why it is none.
 
 use gazal_data::{Row, row_digest};
-use gazal_tasks::{Extraction, Item, answer_part, extract};
+use gazal_tasks::{Extraction, Item, answer_part};
 use serde_json::{Value, json};
 
 use super::Params;
@@ -61,7 +61,7 @@ pub fn check(params: &Params, item: Option<&Item>, answer: &Answer) -> Result<()
     if rest.trim().is_empty() || answer_part(text).is_none() {
         return Err(Reason::NoAnswer);
     }
-    match item.map(|item| (extract(text, &item.options), item.answer)) {
+    match item.map(|item| (item.read(text), item.answer)) {
         Some((Extraction::Answer(found), right)) if found != right => Err(Reason::Wrong),
         Some((Extraction::Invalid | Extraction::Unfinished, _)) => Err(Reason::Invalid),
         _ => Ok(()),

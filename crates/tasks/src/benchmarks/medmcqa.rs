@@ -63,6 +63,7 @@ fn item(row: Row, first: i64) -> Result<Item, String> {
         benchmark: "medmcqa".into(),
         question: row.question,
         context: None,
+        open: false,
         options: vec![row.opa, row.opb, row.opc, row.opd],
         answer: usize::try_from(row.cop - first).map_err(|error| error.to_string())?,
     })

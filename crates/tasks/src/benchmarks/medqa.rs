@@ -47,6 +47,7 @@ fn item(line: usize, row: Row) -> Result<Item, String> {
         benchmark: "medqa".into(),
         question: row.question,
         context: None,
+        open: false,
         options,
         answer,
     })

@@ -133,7 +133,7 @@ fn fields(record: &csv::StringRecord) -> Result<Fields, String> {
 fn item(subject: &str, place: usize, (question, options, answer): Fields) -> Result<Item, String> {
     let id = format!("{subject}-{place:03}");
     let benchmark = format!("mmlu_{subject}");
-    Item { cluster: id.clone(), id, benchmark, question, context: None, options, answer }.checked()
+    Item { cluster: id.clone(), id, benchmark, question, context: None, options, answer, open: false }.checked()
 }
 
 /// lm-eval's `mmlu_*` (`default`) without examples; the subject is in words.

@@ -49,6 +49,7 @@ fn item(row: Row) -> Result<Item, String> {
         benchmark: "mmlu_pro".into(),
         question: row.question,
         context: None,
+        open: false,
         answer: row.options[..row.answer_index].iter().filter(keep).count(),
         options: row.options.iter().filter(keep).map(|option| option.trim().to_string()).collect(),
     })

@@ -1,14 +1,16 @@
 //! The benchmarks: how each is read, asked and named. One file and one line of [`BENCHMARKS`] each.
 //!
-//! The four `mini_*` sets are made by this project from its own knowledge base and are shaped as the real one of
+//! The `mini_*` sets are made by this project from its own knowledge base and are shaped as the real one of
 //! the same name; they are not those benchmarks and their scores compare with nothing outside this project. Their
 //! log-likelihood is that of an option's words.
 //!
 //! Log-likelihood prompts are worded as EleutherAI's lm-evaluation-harness words them (0.4.13), so that scores
 //! compare with its `acc`. MMLU-Pro is a generation task there; its log-likelihood form here is ours.
 
+mod medical_o1;
 mod medmcqa;
 mod medqa;
+mod mini_medical_o1;
 mod mini_medmcqa;
 mod mini_medqa;
 mod mini_mmlu_pro;
@@ -35,7 +37,7 @@ pub struct Benchmark {
     pub name: &'static str,
     /// As a report names it.
     pub title: &'static str,
-    /// How many options a question has, at most.
+    /// How many options a question shows, at most; 1 where it is open and has nothing but its answer.
     pub options: usize,
     /// Made by this project, not published by anybody.
     pub synthetic: bool,
@@ -52,10 +54,12 @@ pub static BENCHMARKS: &[Benchmark] = &[
     mini_medmcqa::BENCHMARK,
     mini_pubmedqa::BENCHMARK,
     mini_mmlu_pro::BENCHMARK,
+    mini_medical_o1::BENCHMARK,
     medqa::BENCHMARK,
     medmcqa::BENCHMARK,
     pubmedqa::BENCHMARK,
     mmlu_pro::BENCHMARK,
+    medical_o1::BENCHMARK,
     mmlu::ANATOMY,
     mmlu::CLINICAL_KNOWLEDGE,
     mmlu::COLLEGE_BIOLOGY,

@@ -86,6 +86,7 @@ fn item(id: &str, entry: Entry) -> Result<Item, String> {
         options: OPTIONS.map(String::from).into(),
         answer,
         cluster: id.into(),
+        open: false,
     };
     item.checked()
 }

@@ -14,9 +14,12 @@ mod huatuo;
 mod lm_eval;
 mod mirage;
 mod mmlu_pro;
+mod open;
 mod rule;
 mod similarity;
 
+pub use open::in_words;
+pub(crate) use open::{contains, named};
 pub use rule::ExtractionRule;
 
 use crate::item::label;

@@ -1,7 +1,8 @@
-//! TRL's `accuracy_reward` for questions with options: instead of comparing mathematics it compares letters.
+//! TRL's `accuracy_reward` for questions with options: instead of comparing mathematics it compares letters, or words
+//! where the options are not shown.
 
 use super::Completion;
-use crate::{Item, extract};
+use crate::Item;
 
 /// 1 if the option read from the completion is the right one, else 0: also for no option and for reasoning that
 /// never ends. Nothing if the item's answer is no option.
@@ -11,7 +12,7 @@ pub(super) fn score(completion: &Completion, item: &Item) -> Option<f64> {
 
 /// Whether the completion gives the item's answer.
 pub(super) fn is_right(completion: &Completion, item: &Item) -> Option<bool> {
-    (item.answer < item.options.len()).then(|| extract(completion.text, &item.options).answer() == Some(item.answer))
+    (item.answer < item.options.len()).then(|| item.read(completion.text).answer() == Some(item.answer))
 }
 
 #[cfg(test)]

@@ -21,6 +21,9 @@ pub struct Example {
     /// What the question offers.
     #[serde(default = "four")]
     pub options: Vec<String>,
+    /// Whether the question is asked without them, to be answered in words.
+    #[serde(default)]
+    pub open: bool,
     /// Whether the completion ended by itself.
     #[serde(default = "yes")]
     pub finished: bool,
@@ -99,6 +102,7 @@ impl Example {
             options: self.options.clone(),
             answer,
             cluster: "example".into(),
+            open: self.open,
         })
     }
 

@@ -8,9 +8,35 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// What a completion without an answer is worth, which nobody is asked about: reasoning that never ends must not be
 /// a way around the judge.
-pub const NO_ANSWER: f64 = -1.0;
+pub const NO_ANSWER: f64 = Tier::Nonsense.value();
 
-const TIERS: [f64; 5] = [2.0, 0.5, 0.0, -0.5, -1.0];
+/// What an answer is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// It means the same as the reference.
+    Same,
+    /// Worded differently, and reasonable.
+    Reasonable,
+    /// Reasonable, and beside the subject.
+    Beside,
+    /// It contradicts the reference.
+    Contradiction,
+    Nonsense,
+}
+
+impl Tier {
+    const ALL: [Tier; 5] = [Tier::Same, Tier::Reasonable, Tier::Beside, Tier::Contradiction, Tier::Nonsense];
+
+    pub const fn value(self) -> f64 {
+        match self {
+            Tier::Same => 2.0,
+            Tier::Reasonable => 0.5,
+            Tier::Beside => 0.0,
+            Tier::Contradiction => -0.5,
+            Tier::Nonsense => -1.0,
+        }
+    }
+}
 
 /// The default of [`Template`].
 const DEFAULT: &str = "You grade an answer to a medical question against a reference. Judge its meaning, not its \
@@ -89,7 +115,7 @@ pub fn tier(reply: &str) -> Option<f64> {
         return None;
     }
     let value: f64 = plain.parse().ok()?;
-    TIERS.into_iter().find(|tier| *tier == value)
+    Tier::ALL.into_iter().map(Tier::value).find(|tier| *tier == value)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod judge;
 mod named;
 mod pattern;
 mod reasoning_steps;
+mod reference;
 mod repetition_penalty;
 mod soft_overlong;
 mod tag_count;
@@ -28,6 +29,7 @@ pub use cosine_scaled::CosineScaled;
 pub use example::{Example, Expect};
 pub use named::Reward;
 pub use pattern::{Pattern, RegexReward};
+pub use reference::Reference;
 pub use repetition_penalty::RepetitionPenalty;
 pub use soft_overlong::SoftOverlong;
 pub use tag_count::TagCount;
@@ -95,6 +97,9 @@ pub enum RewardFunc {
     /// open-r1's: a third for each step of reasoning that is marked as one, at most 1.
     #[serde(rename = "reasoning_steps_reward", alias = "reasoning_steps")]
     ReasoningSteps,
+    /// The tiers of a judge that is no model: 2, 0.5, 0, -0.5 or -1, from the words of the answer.
+    #[serde(rename = "reference_reward", alias = "reference")]
+    Reference(Reference),
     /// A value for a completion that a regular expression is found in, another for all others.
     #[serde(rename = "regex_reward", alias = "regex")]
     Regex(RegexReward),
@@ -102,7 +107,7 @@ pub enum RewardFunc {
 
 impl RewardFunc {
     /// Every reward that has defaults, with these.
-    pub const DEFAULTS: [RewardFunc; 7] = [
+    pub const DEFAULTS: [RewardFunc; 8] = [
         RewardFunc::Accuracy,
         RewardFunc::ThinkFormat,
         RewardFunc::CosineScaled(CosineScaled::DEFAULT),
@@ -110,9 +115,10 @@ impl RewardFunc {
         RewardFunc::SoftOverlong(SoftOverlong::DEFAULT),
         RewardFunc::TagCount(TagCount::DEFAULT),
         RewardFunc::ReasoningSteps,
+        RewardFunc::Reference(Reference::DEFAULT),
     ];
     /// The names, and then the short names.
-    const NAMES: [&str; 16] = [
+    const NAMES: [&str; 18] = [
         "accuracy_reward",
         "think_format_reward",
         "get_cosine_scaled_reward",
@@ -120,6 +126,7 @@ impl RewardFunc {
         "get_soft_overlong_punishment",
         "tag_count_reward",
         "reasoning_steps_reward",
+        "reference_reward",
         "regex_reward",
         "accuracy",
         "format",
@@ -128,6 +135,7 @@ impl RewardFunc {
         "soft_overlong",
         "tag_count",
         "reasoning_steps",
+        "reference",
         "regex",
     ];
 
@@ -141,6 +149,7 @@ impl RewardFunc {
             RewardFunc::SoftOverlong(_) => "get_soft_overlong_punishment",
             RewardFunc::TagCount(_) => "tag_count_reward",
             RewardFunc::ReasoningSteps => "reasoning_steps_reward",
+            RewardFunc::Reference(_) => "reference_reward",
             RewardFunc::Regex(_) => "regex_reward",
         }
     }
@@ -155,6 +164,7 @@ impl RewardFunc {
             RewardFunc::SoftOverlong(overlong) => Some(overlong.score(completion)),
             RewardFunc::TagCount(tags) => Some(tags.score(completion.text)),
             RewardFunc::ReasoningSteps => reasoning_steps::score(completion.text),
+            RewardFunc::Reference(reference) => reference.score(completion, item),
             RewardFunc::Regex(regex) => regex.score(completion.text),
         }
     }
@@ -167,6 +177,7 @@ impl RewardFunc {
             RewardFunc::RepetitionPenalty(repetition) => repetition.mistake(),
             RewardFunc::SoftOverlong(overlong) => overlong.mistake(),
             RewardFunc::TagCount(tags) => tags.mistake(),
+            RewardFunc::Reference(reference) => reference.mistake(),
             RewardFunc::Regex(regex) => regex.mistake(),
         }
     }
@@ -242,7 +253,7 @@ pub(crate) mod tests {
     #[test]
     fn names_parameters_and_their_one_spelling() {
         let read = |value: Value| serde_json::from_value::<RewardFunc>(value).unwrap();
-        for (reward, short) in RewardFunc::DEFAULTS.into_iter().zip(&RewardFunc::NAMES[8..]) {
+        for (reward, short) in RewardFunc::DEFAULTS.into_iter().zip(&RewardFunc::NAMES[9..]) {
             assert_eq!((read(json!(reward.name())), read(json!(short))), (reward.clone(), reward.clone()));
             assert_eq!(read(json!({ "name": short })), reward);
             assert_eq!(serde_json::to_value(&reward).unwrap(), json!(reward.name()));
@@ -270,6 +281,8 @@ pub(crate) mod tests {
         );
         assert!(error(json!("regex")).contains("missing field `pattern`"));
         assert!(error(json!({ "name": "regex", "pattern": "(" })).contains("regular expression"));
+        assert!(error(json!({ "name": "reference", "overlap": 0 })).contains("`overlap`"));
+        assert!(error(json!({ "name": "reference", "synonyms": [["one"]] })).contains("two phrases"));
         assert!(error(json!({ "name": "tag_count", "tags": [] })).contains("`tags`"));
         assert!(error(json!(7)).contains("invalid type"));
     }
@@ -279,7 +292,7 @@ pub(crate) mod tests {
         let mut asked = asked();
         asked.answer = 3;
         let scores = RewardFunc::DEFAULTS.map(|reward| reward.score(&completion("The answer is A.", &[1]), &asked));
-        assert_eq!(scores, [None, Some(0.0), None, Some(0.0), Some(0.0), Some(0.0), Some(0.0)]);
+        assert_eq!(scores, [None, Some(0.0), None, Some(0.0), Some(0.0), Some(0.0), Some(0.0), None]);
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub(super) fn read(row: &Value) -> Result<TrainingRow, RowError> {
         reasoning: Some(text(row, "reasoning")?.into()),
         response: Some(answer.into()),
         answer: Some(answer.into()),
+        reference: None,
     })
 }
 

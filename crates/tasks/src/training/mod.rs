@@ -1,8 +1,8 @@
 //! Rows of published training sets: a question, how to reason about it, its answer.
 //!
 //! One layout each, told by its fields; a stage asks [`Layout::detect`] once and [`Layout::read`] for every row. What
-//! has options and a right one is also an [`Item`], so that it can be asked and rewarded like a benchmark; a free
-//! answer is there for a judge.
+//! has options and a right one is also an [`Item`], so that it can be asked and rewarded like a benchmark; so is an open
+//! question with an answer in words, for a judge.
 
 mod medical_o1;
 mod medreason;
@@ -32,12 +32,14 @@ pub struct TrainingRow {
     pub response: Option<String>,
     /// What a completion is checked against: a letter or words.
     pub answer: Option<String>,
+    /// What a judge compares an answer in words with, of a question without options.
+    pub reference: Option<String>,
 }
 
 impl TrainingRow {
     /// The user's turn: the question and its lettered options.
     pub fn prompt(&self) -> String {
-        match self.item("", "0") {
+        match self.item("", "0").filter(|item| !item.open) {
             Some(item) => format!("{}\n\n{}", self.question, item.lettered()),
             None if self.options.is_empty() => self.question.clone(),
             None => format!("{}\n\n{}", self.question, self.options.join("\n")),
@@ -52,16 +54,23 @@ impl TrainingRow {
         Some(format!("{}{}", thought.unwrap_or_default(), said.trim()))
     }
 
-    /// The row as a question with a checkable answer, if one of its options is known to be right.
+    /// The row as a question with a checkable answer, if one of its options is known to be right, or it has none and a
+    /// reference.
     pub fn item(&self, benchmark: &str, id: &str) -> Option<Item> {
+        let reference = self.reference.as_ref().filter(|_| self.options.is_empty());
+        let (options, answer, open) = match reference {
+            Some(reference) => (vec![reference.clone()], 0, true),
+            None => (self.options.clone(), self.label?, false),
+        };
         let item = Item {
             id: id.into(),
             benchmark: benchmark.into(),
             question: self.question.clone(),
             context: None,
-            options: self.options.clone(),
-            answer: self.label?,
+            options,
+            answer,
             cluster: id.into(),
+            open,
         };
         item.checked().ok()
     }

@@ -27,6 +27,7 @@ pub(super) fn read(row: &Value) -> Result<TrainingRow, RowError> {
         reasoning: None,
         response: turn(row, &["gpt", "assistant"])?.map(String::from),
         answer: answer.map(String::from),
+        reference: None,
     })
 }
 

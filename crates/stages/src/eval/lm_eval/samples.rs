@@ -75,14 +75,15 @@ impl Asked<'_> {
 
     fn generated(&self, item: &Item, samples: &[&Sample]) -> Requests {
         let prompt = samples.first().and_then(|sample| sample.prompt.as_deref()).unwrap_or_default();
-        let letter = |sample: &&Sample| {
-            let letter = sample.answer.and_then(|answer| item.labels().nth(answer));
-            letter.map_or_else(|| "[invalid]".into(), String::from)
+        let read = |sample: &&Sample| {
+            let words = |answer: usize| item.options.get(answer).filter(|_| item.open).cloned();
+            let read = sample.answer.and_then(|at| item.labels().nth(at).map(String::from).or_else(|| words(at)));
+            read.unwrap_or_else(|| "[invalid]".into())
         };
         Requests {
             arguments: vec![[prompt.into(), generation(self.params)]],
             resps: vec![samples.iter().map(|sample| sample.completion.clone()).collect()],
-            filtered: samples.iter().map(|sample| letter(sample).into()).collect(),
+            filtered: samples.iter().map(|sample| read(sample).into()).collect(),
         }
     }
 }
