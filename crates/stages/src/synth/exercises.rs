@@ -45,7 +45,7 @@ fn words(conditions: &[Condition], draws: &mut Draws) -> String {
 }
 
 /// Different phrases.
-fn phrases(conditions: &[Condition], count: usize, draws: &mut Draws) -> Vec<String> {
+pub fn phrases(conditions: &[Condition], count: usize, draws: &mut Draws) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     while found.len() < count {
         let condition = draws.pick(conditions);

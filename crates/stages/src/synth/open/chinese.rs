@@ -15,6 +15,8 @@ pub const CHINESE: Wording = Wording {
     specialty: "{c}属于{x}。",
     vignette_and_question: "{v}{q}",
     answer: "{x}。",
+    drawer: "第{n}格是{x}。",
+    drawer_question: "第{n}格是什么？",
     between_sentences: "",
     listed: ["、", "和"],
 };

@@ -2,6 +2,7 @@
 //! textbook that tells the answers, reasoning examples in the layout of `medical-o1-reasoning-SFT`, and a held-out set.
 
 mod chinese;
+mod drill;
 mod problems;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use super::corpus::page;
 use super::run::read_conditions;
 use super::wording::Split;
 use crate::rows::{Question, Text};
+use drill::drill;
 use problems::{OpenMaker, OpenProblem};
 pub use wording::{Language, Wording};
 
@@ -36,6 +38,9 @@ pub struct Params {
     pub language: Language,
     /// Pages of facts in the corpus.
     pub num_pages: u64,
+    /// Drills among the pages, about nothing medical.
+    #[serde(default)]
+    pub num_drills: u64,
     /// Reasoning examples in `train.jsonl`.
     pub num_examples: u64,
     /// Reasoning examples in `validation.jsonl`, none of which is in training.
@@ -102,9 +107,12 @@ impl Kind for OpenQuestions {
         let seed = context.seed;
         let maker = |split| OpenMaker { conditions: &conditions, wording, split };
 
-        let pages = Stream::new(seed, "pages");
-        let text = |row| Text { text: page(&conditions, wording, &mut pages.draws(row)) };
-        write(context, "corpus", "train.jsonl", (0..params.num_pages).map(text))?;
+        let (pages, drills) = (Stream::new(seed, "pages"), Stream::new(seed, "drills"));
+        let pages = (0..params.num_pages).map(|row| page(&conditions, wording, &mut pages.draws(row)));
+        let drills = (0..params.num_drills).map(|row| drill(&conditions, wording, &mut drills.draws(row)));
+        let mut texts: Vec<Text> = pages.chain(drills).map(|text| Text { text }).collect();
+        Stream::new(seed, "corpus order").draws(0).shuffle(&mut texts);
+        write(context, "corpus", "train.jsonl", texts)?;
 
         let mut asked = Asked { maker: maker(Split::Train), seed, seen: BTreeSet::new() };
         for (split, count) in [("train", params.num_examples), ("validation", params.num_validation)] {
@@ -129,9 +137,9 @@ fn write<T: Serialize>(
     context: &Context,
     output: &str,
     file: &str,
-    rows: impl Iterator<Item = T>,
+    rows: impl IntoIterator<Item = T>,
 ) -> Result<(), StageError> {
-    let rows: Vec<T> = rows.collect();
+    let rows: Vec<T> = rows.into_iter().collect();
     jsonl::write_all(&context.output(output)?.join(file), &rows).map_err(StageError::failed)?;
     Ok(())
 }

@@ -24,7 +24,7 @@ fn an_example_earns_the_highest_tier_and_no_other_answer_does() {
     let judge = RewardFunc::Reference(Reference::DEFAULT);
     for language in [Language::En, Language::Zh] {
         for problem in problems(language, Split::Train, 800) {
-            let item = problem.item.clone().checked().unwrap();
+            let item = Item { id: "1".into(), ..problem.item }.checked().unwrap();
             let tier = |answer: &str| {
                 let text = format!("<think>\n{}\n</think>\n\n{answer}", problem.reasoning);
                 judge.score(&Completion { text: &text, ids: &[], finished: true, limit: 64 }, &item).unwrap()
@@ -62,6 +62,8 @@ fn chinese_is_written_as_chinese_is() {
         let page = page(&conditions, wording, &mut stream.draws(row));
         assert!(page.matches('。').count() == 6 && !page.contains([' ', '{', '}']), "{page}");
     }
+    let drill = drill(&conditions, wording, &mut stream.draws(0));
+    assert!(drill.contains("格是什么？<think>\n第") && drill.contains("\n</think>\n\n"), "{drill}");
     let gout = &problems(Language::Zh, Split::HeldOut, 1)[0];
     assert!(gout.item.question.ends_with('？') && gout.response.ends_with('。'), "{gout:?}");
 }

@@ -49,6 +49,9 @@ pub struct Wording {
     /// `{v}` the vignette, `{q}` the question behind it.
     pub vignette_and_question: &'static str,
     pub answer: &'static str,
+    /// Number `{n}` holds `{x}`, and the question for it.
+    pub drawer: &'static str,
+    pub drawer_question: &'static str,
     pub between_sentences: &'static str,
     /// What stands between the parts of a list, and before the last.
     pub listed: [&'static str; 2],
@@ -64,6 +67,8 @@ const ENGLISH: Wording = Wording {
     specialty: "The field of {c} is {x}.",
     vignette_and_question: "{v} {q}",
     answer: "{x}.",
+    drawer: "Drawer {n} holds {x}.",
+    drawer_question: "What does drawer {n} hold?",
     between_sentences: " ",
     listed: [", ", " and "],
 };
