@@ -1,6 +1,7 @@
 //! The built-in stage kinds, one folder each, and the one list of them.
 
 mod classifier;
+mod comparing;
 mod contamination;
 mod curate;
 mod defaults;

@@ -18,6 +18,7 @@ use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, OutPort, Port
 use gazal_tasks::stats::Bootstrap;
 use serde::{Deserialize, Serialize};
 
+use crate::comparing::{self, Comparing};
 use crate::report::curves::{Curve, Line, slug};
 use crate::report::svg;
 use measure::{Curves, Measure};
@@ -38,15 +39,6 @@ pub struct Params {
     /// The training accuracy that epochs are counted to.
     #[serde(default = "accuracy_target")]
     pub accuracy_target: f64,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(crate = "gazal_stage_api::schemars")]
-pub struct Comparing {
-    pub title: String,
-    pub baseline: String,
-    pub labels: Vec<String>,
 }
 
 fn title() -> String {
@@ -102,12 +94,7 @@ impl Kind for OptimizerStudy {
         if !(params.accuracy_target > 0.0 && params.accuracy_target <= 1.0) {
             problems.push(Problem::new("accuracy_target", "must be above 0 and at most 1"));
         }
-        for (at, comparing) in params.comparisons.iter().enumerate() {
-            if comparing.labels.is_empty() || comparing.labels.contains(&comparing.baseline) {
-                let problem = Problem::new(&format!("comparisons[{at}].labels"), "must name others than the baseline");
-                problems.push(problem);
-            }
-        }
+        problems.extend(comparing::problems(&params.comparisons));
         problems
     }
 
