@@ -1,5 +1,7 @@
 //! The report as one page that needs nothing else: no script, no file beside it, light and dark.
 
+mod comparisons;
+
 use std::fmt::Write;
 
 use gazal_tasks::stats::Interval;
@@ -19,10 +21,13 @@ pub fn render(report: &Report) -> String {
     if let Some(disclaimer) = report.disclaimer {
         let _ = writeln!(out, "<p class=\"disclaimer\">{}</p>", escape(disclaimer));
     }
+    comparisons::summary(&mut out, report);
+    comparisons::sections(&mut out, report);
+    let is_compared = !report.comparisons.is_empty();
     for (protocol, tables) in report.by_protocol() {
         let (title, how) = explain(protocol);
         let _ = write!(out, "<h2>{}</h2>\n<p class=\"soft\">{}</p>\n", escape(title), escape(how));
-        tables.iter().filter(|table| !table.metric.is_form()).for_each(|table| section(&mut out, table));
+        tables.iter().filter(|table| !table.metric.is_form()).for_each(|table| section(&mut out, table, is_compared));
         let form: Vec<&Table> = tables.into_iter().filter(|table| table.metric.is_form()).collect();
         if !form.is_empty() {
             let _ = writeln!(out, "<h3>Form of the answers, {}</h3>", escape(&words::over(form[0])));
@@ -43,7 +48,8 @@ pub fn render(report: &Report) -> String {
     out + page::CLOSING
 }
 
-fn section(out: &mut String, table: &Table) {
+/// What a table has, without its differences and seeds if they stand in sections of comparisons.
+fn section(out: &mut String, table: &Table, is_compared: bool) {
     let heading = table.metric.title();
     if table.metric == Metric::Accuracy {
         let caption = escape(&format!("{heading}, {}, with 95% intervals", words::over(table)));
@@ -55,6 +61,9 @@ fn section(out: &mut String, table: &Table) {
         );
     }
     let _ = write!(out, "<h3>{heading} <span class=\"soft\">(95% interval below)</span></h3>\n{}", of_models(table));
+    if is_compared {
+        return;
+    }
     if !table.differences.is_empty() {
         let _ = write!(out, "<h3>Paired differences of neighbouring models</h3>\n{}", of_differences(table));
     }
@@ -195,13 +204,21 @@ fn mean(metric: Metric, cell: Option<&Cell>) -> String {
 
 fn gain(metric: Metric, cell: Option<&Difference>) -> String {
     let Some(cell) = cell else { return missing() };
+    number(metric, cell) + &gain_tag(metric, cell)
+}
+
+fn number(metric: Metric, cell: &Difference) -> String {
+    let (number, interval) = (metric.show_signed(cell.interval.mean), metric.show_interval(&cell.interval, true));
+    format!("<b>{number}</b><small>{interval}</small>")
+}
+
+/// The verdict, and what could have been found where there is none.
+fn gain_tag(metric: Metric, cell: &Difference) -> String {
     let (class, sign) = match cell.verdict {
         Verdict::AboveZero => ("up", "▲ "),
         Verdict::BelowZero => ("down", "▼ "),
         Verdict::WithinNoise => ("noise", ""),
     };
-    let (number, interval) = (metric.show_signed(cell.interval.mean), metric.show_interval(&cell.interval, true));
     let could = words::could_find(metric, cell).map_or_else(String::new, |could| format!("<small>{could}</small>"));
-    let tag = tag(class, &format!("{sign}{}", cell.verdict.words()), Some(cell.p_adjusted));
-    format!("<b>{number}</b><small>{interval}</small>{tag}{could}")
+    tag(class, &format!("{sign}{}", cell.verdict.words()), Some(cell.p_adjusted)) + &could
 }

@@ -24,6 +24,7 @@ use gazal_tasks::Benchmark;
 use gazal_tasks::stats::Bootstrap;
 use serde::{Deserialize, Serialize};
 
+use crate::comparing::{self, Comparing};
 use crate::eval::{Protocol, Sample};
 use baseline::Questions;
 use contamination::Contamination;
@@ -42,6 +43,9 @@ pub struct Params {
     /// Labels of `eval`, each compared with the one before; all, in order of appearance, if empty.
     #[serde(default)]
     pub models: Vec<String>,
+    /// Labels beside a baseline: these are compared then, and not each model with the one before.
+    #[serde(default)]
+    pub comparisons: Vec<Comparing>,
     /// Says that nothing here is for clinical use.
     #[serde(default = "yes")]
     pub disclaimer: bool,
@@ -51,7 +55,8 @@ pub struct Params {
     /// Bootstrap resamples of each interval.
     #[serde(default = "resamples")]
     pub resamples: usize,
-    /// Questions that the page shows with what the first and the last model wrote; drawn, not picked.
+    /// Questions that the page shows with what the first and the last model wrote, or the first comparison's baseline
+    /// and its first label; drawn, not picked.
     #[serde(default = "examples")]
     pub examples: usize,
     /// Names of the `histories` in their order; `training 1`, … for those without.
@@ -87,6 +92,9 @@ pub struct Report {
     pub models: Vec<String>,
     /// Seeds, or nothing.
     pub groups: Vec<String>,
+    /// What belongs together of the tables' differences, if that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub comparisons: Vec<Comparing>,
     pub benchmarks: Vec<About>,
     pub tables: Vec<Table>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -161,6 +169,7 @@ impl Kind for ReportKind {
             let twice = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name));
             problems.extend(twice.map(|(_, name)| Problem::new(field, format!("names `{name}` twice"))));
         }
+        problems.extend(comparing::problems(&params.comparisons));
         problems
     }
 
@@ -168,7 +177,7 @@ impl Kind for ReportKind {
         let samples = read(context)?;
         let curves = curves(&params, context)?;
         let mut report = build(&params, &samples, curves, context)?;
-        report.examples = examples::choose(&samples, &report.models, params.examples);
+        report.examples = examples::choose(&samples, &before_and_after(&report), params.examples);
         report.contamination = context.optional("contamination").map(contamination::read).transpose()?;
         let folder = context.output("report")?;
         let mut files = vec![
@@ -182,6 +191,12 @@ impl Kind for ReportKind {
         files.push((context.output("metrics")?.join("metrics.json"), json(&table::metrics(&report.tables))?));
         files.iter().try_for_each(|(path, text)| std::fs::write(path, text).map_err(StageError::io(path)))
     }
+}
+
+/// The models whose texts are shown: the first of these and the last.
+fn before_and_after(report: &Report) -> Vec<String> {
+    let first = report.comparisons.first().map(|comparing| comparing.names().take(2).cloned().collect());
+    first.unwrap_or_else(|| report.models.clone())
 }
 
 fn json(value: &impl Serialize) -> Result<String, StageError> {
@@ -220,8 +235,9 @@ fn curves(params: &Params, context: &Context) -> Result<Vec<Curve>, StageError> 
 /// Computes every number.
 fn build(params: &Params, samples: &[Sample], curves: Vec<Curve>, context: &mut Context) -> Result<Report, StageError> {
     let models = models(params, samples)?;
+    let comparisons = comparisons(params, &models)?;
     let bootstrap = Bootstrap { resamples: params.resamples, ..Bootstrap::default() };
-    let plan = Plan { samples, models: &models, bootstrap };
+    let plan = Plan { samples, models: &models, comparisons: &comparisons, bootstrap };
     let wanted: Vec<(Protocol, Metric)> = PROTOCOLS
         .iter()
         .flat_map(|&protocol| Metric::of(protocol).iter().map(move |&metric| (protocol, metric)))
@@ -249,6 +265,7 @@ fn build(params: &Params, samples: &[Sample], curves: Vec<Curve>, context: &mut 
         resamples,
         models,
         groups,
+        comparisons,
         benchmarks,
         tables,
         published,
@@ -273,6 +290,18 @@ fn models(params: &Params, samples: &[Sample]) -> Result<Vec<String>, StageError
         }
         None if params.models.is_empty() => Ok(found),
         None => Ok(params.models.clone()),
+    }
+}
+
+/// The comparisons, if all their models are in the report.
+fn comparisons(params: &Params, models: &[String]) -> Result<Vec<Comparing>, StageError> {
+    let mut named = params.comparisons.iter().flat_map(Comparing::names);
+    match named.find(|name| !models.contains(name)) {
+        Some(unknown) => {
+            let message = format!("`{unknown}` is no model of this report; it has {}", models.join(", "));
+            Err(StageError::Params("comparisons".into(), message))
+        }
+        None => Ok(params.comparisons.clone()),
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::baseline::{Baseline, Questions};
 use super::metric::Metric;
 use super::scores::Scores;
+use crate::comparing::Comparing;
 use crate::eval::{Protocol, Sample};
 
 /// The name of the last column where there are several benchmarks.
@@ -24,7 +25,7 @@ pub struct Table {
     /// Names of benchmarks, and [`AVERAGE`] if there are several.
     pub columns: Vec<String>,
     pub models: Vec<ModelRow>,
-    /// Neighbouring models.
+    /// Neighbouring models, or the pairs of all comparisons, each once.
     pub differences: Vec<DifferenceRow>,
     /// The last column for each group (seed), if there are several.
     pub groups: Vec<GroupRow>,
@@ -35,15 +36,42 @@ impl Table {
     pub fn is_averaged(&self) -> bool {
         self.columns.last().is_some_and(|name| name == AVERAGE)
     }
+
+    /// A comparison's part: its baseline, then its labels, with their differences and seeds; nothing if no pair of it was
+    /// measured.
+    pub fn part(&self, comparing: &Comparing) -> Option<Table> {
+        let of = |(left, right)| self.differences.iter().position(|row| row.left == left && row.right == right);
+        let pairs: Vec<usize> = comparing.pairs().filter_map(of).collect();
+        let rights = pairs.iter().map(|&at| &self.differences[at].right);
+        let names = std::iter::once(&comparing.baseline).chain(rights);
+        let models = names.filter_map(|name| self.models.iter().position(|row| row.model == *name)).collect::<Vec<_>>();
+        let part = |group: &GroupRow| GroupRow {
+            group: group.group.clone(),
+            models: picked(&group.models, &models),
+            differences: picked(&group.differences, &pairs),
+        };
+        (!pairs.is_empty()).then(|| Table {
+            columns: self.columns.clone(),
+            models: picked(&self.models, &models),
+            differences: picked(&self.differences, &pairs),
+            groups: self.groups.iter().map(part).collect(),
+            baselines: Vec::new(),
+            ..*self
+        })
+    }
 }
 
-#[derive(Debug, Serialize)]
+fn picked<T: Clone>(all: &[T], places: &[usize]) -> Vec<T> {
+    places.iter().map(|&at| all[at].clone()).collect()
+}
+
+#[derive(Clone, Debug, Serialize)]
 pub struct ModelRow {
     pub model: String,
     pub cells: Vec<Option<Cell>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Cell {
     #[serde(flatten)]
     pub interval: Interval,
@@ -52,7 +80,7 @@ pub struct Cell {
 }
 
 /// What `right` gains over `left`.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct DifferenceRow {
     pub left: String,
     pub right: String,
@@ -63,15 +91,21 @@ impl DifferenceRow {
     pub fn title(&self) -> String {
         format!("{} \u{2212} {}", self.right, self.left)
     }
+
+    /// Of the average, or of the only benchmark.
+    pub fn last(&self) -> Option<&Difference> {
+        self.cells.last().and_then(Option::as_ref)
+    }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Difference {
     #[serde(flatten)]
     pub interval: Interval,
     /// Of the test that it is zero; see [`gazal_tasks::stats::Comparison`].
     pub p: f64,
-    /// The same by Holm's correction over the benchmarks of the row; of the average it is `p`.
+    /// The same by Holm's correction over the benchmarks of the row; of the average it is `p`. Of comparisons it is
+    /// corrected over all rows of the table, benchmarks and averages each by themselves.
     pub p_adjusted: f64,
     /// What these questions can resolve.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,7 +152,7 @@ impl Difference {
 }
 
 /// One group: cells in the order of the models, differences in the order of the table's.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct GroupRow {
     pub group: String,
     pub models: Vec<Option<Interval>>,
@@ -139,6 +173,8 @@ pub struct Plan<'a> {
     pub samples: &'a [Sample],
     /// In the order in which each is compared with the one before.
     pub models: &'a [String],
+    /// What is compared instead, if there are any.
+    pub comparisons: &'a [Comparing],
     pub bootstrap: Bootstrap,
 }
 
@@ -163,19 +199,35 @@ impl Plan<'_> {
         };
         let rows = models.iter().map(|model| model_row(&scores, model, &columns, &baselines));
         let rows = rows.collect::<Result<Vec<_>, _>>()?;
-        let neighbours: Vec<(&str, &str)> = models.windows(2).map(|pair| (pair[0], pair[1])).collect();
-        let differences = neighbours.iter().map(|&pair| difference_row(&scores, pair, &columns));
-        let differences = differences.collect::<Result<Vec<_>, _>>()?;
+        let pairs = self.pairs(&models);
+        // Each pair of neighbours is a question of its own, those of comparisons are one that is asked many times.
+        let together = if self.comparisons.is_empty() { 1 } else { pairs.len().max(1) };
+        let differences = pairs.chunks(together).map(|pairs| difference_rows(&scores, pairs, &columns));
+        let differences = differences.collect::<Result<Vec<_>, _>>()?.concat();
         let last = columns.last().map_or(&[][..], |(_, benchmarks)| benchmarks);
-        let groups = self.group_rows(&scores, &models, &neighbours, last)?;
+        let groups = self.group_rows(&scores, &models, &pairs, last)?;
         Ok(Some(Table { protocol, metric, columns: names, models: rows, differences, groups, baselines }))
+    }
+
+    /// Who is compared with whom, of these models.
+    fn pairs<'b>(&'b self, models: &[&'b str]) -> Vec<(&'b str, &'b str)> {
+        if self.comparisons.is_empty() {
+            return models.windows(2).map(|pair| (pair[0], pair[1])).collect();
+        }
+        let mut pairs = Vec::new();
+        for pair in self.comparisons.iter().flat_map(Comparing::pairs) {
+            if models.contains(&pair.0) && models.contains(&pair.1) && !pairs.contains(&pair) {
+                pairs.push(pair);
+            }
+        }
+        pairs
     }
 
     fn group_rows(
         &self,
         scores: &Scores,
         models: &[&str],
-        neighbours: &[(&str, &str)],
+        pairs: &[(&str, &str)],
         benchmarks: &[&str],
     ) -> Result<Vec<GroupRow>, StageError> {
         let groups = groups(self.samples, models);
@@ -184,7 +236,7 @@ impl Plan<'_> {
         }
         let row = |group: &&str| -> Result<GroupRow, StageError> {
             let means = models.iter().map(|model| scores.mean(model, benchmarks, Some(group)));
-            let gains = neighbours.iter().map(|&pair| scores.difference(pair, benchmarks, Some(group)));
+            let gains = pairs.iter().map(|&pair| scores.difference(pair, benchmarks, Some(group)));
             let gains = gains.collect::<Result<Vec<_>, _>>()?;
             let differences = gains.iter().map(|gain| gain.as_ref().map(Difference::alone)).collect();
             Ok(GroupRow { group: (*group).into(), models: means.collect::<Result<_, _>>()?, differences })
@@ -237,19 +289,29 @@ fn model_row(scores: &Scores, model: &str, columns: &Columns, baselines: &[Basel
     Ok(ModelRow { model: model.into(), cells: cells.collect::<Result<_, StageError>>()? })
 }
 
-fn difference_row(scores: &Scores, pair: (&str, &str), columns: &Columns) -> Result<DifferenceRow, StageError> {
-    let compared = columns.iter().map(|(_, benchmarks)| scores.difference(pair, benchmarks, None));
-    let compared = compared.collect::<Result<Vec<_>, _>>()?;
-    let own = |(compared, (name, _)): (&Option<Comparison>, &(&str, Vec<&str>))| {
-        compared.as_ref().filter(|_| *name != AVERAGE).map(|compared| compared.test.p)
+/// Pairs whose p are corrected together, those of benchmarks and those of averages each by themselves.
+fn difference_rows(
+    scores: &Scores,
+    pairs: &[(&str, &str)],
+    columns: &Columns,
+) -> Result<Vec<DifferenceRow>, StageError> {
+    let compare = |pair| columns.iter().map(move |(_, benchmarks)| scores.difference(pair, benchmarks, None)).collect();
+    let compared = pairs.iter().map(|&pair| compare(pair)).collect::<Result<Vec<Vec<_>>, _>>()?;
+    let corrected = |of_average: bool| {
+        let cells = compared.iter().flat_map(|row| row.iter().zip(columns));
+        let family = cells.filter(|(_, (name, _))| (*name == AVERAGE) == of_average);
+        holm(&family.filter_map(|(cell, _)| Some(cell.as_ref()?.test.p)).collect::<Vec<_>>()).into_iter()
     };
-    let mut adjusted = holm(&compared.iter().zip(columns).filter_map(own).collect::<Vec<_>>()).into_iter();
-    let cells = compared.iter().zip(columns).map(|(compared, (name, _))| {
-        let compared = compared.as_ref()?;
-        let p = adjusted.next().filter(|_| *name != AVERAGE);
-        Some(Difference::new(compared, p.unwrap_or(compared.test.p)))
+    let (mut benchmarks, mut averages) = (corrected(false), corrected(true));
+    let rows = pairs.iter().zip(&compared).map(|(&(left, right), compared)| {
+        let cells = compared.iter().zip(columns).map(|(compared, (name, _))| {
+            let compared = compared.as_ref()?;
+            let p = if *name == AVERAGE { averages.next() } else { benchmarks.next() };
+            Some(Difference::new(compared, p?))
+        });
+        DifferenceRow { left: left.into(), right: right.into(), cells: cells.collect() }
     });
-    Ok(DifferenceRow { left: pair.0.into(), right: pair.1.into(), cells: cells.collect() })
+    Ok(rows.collect())
 }
 
 /// `{benchmark: {metric: number}}`: means as `sft.acc`, differences as `sft-base.acc`, each with `_low` and `_high`.

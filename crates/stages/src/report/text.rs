@@ -1,5 +1,7 @@
 //! The report for a terminal: at most 100 columns, no colours.
 
+mod comparisons;
+
 use std::fmt::Write;
 
 use gazal_tasks::stats::Interval;
@@ -29,11 +31,14 @@ pub fn render(report: &Report) -> String {
         out += &wrapped(disclaimer);
         out.push('\n');
     }
+    out += &comparisons::summary(report);
+    out += &comparisons::sections(report);
+    let is_compared = !report.comparisons.is_empty();
     for (protocol, tables) in report.by_protocol() {
         let (title, how) = explain(protocol);
         let _ = write!(out, "{}\n{}\n", title.to_uppercase(), wrapped(how));
         for table in tables.iter().filter(|table| !table.metric.is_form()) {
-            out += &section(table);
+            out += &section(table, is_compared);
         }
         let form: Vec<&Table> = tables.into_iter().filter(|table| table.metric.is_form()).collect();
         if !form.is_empty() {
@@ -54,9 +59,13 @@ pub fn render(report: &Report) -> String {
     out
 }
 
-fn section(table: &Table) -> String {
+/// What a table has, without its differences and seeds if they stand in sections of comparisons.
+fn section(table: &Table, is_compared: bool) -> String {
     let metric = table.metric;
     let mut out = format!("{} (95% interval below)\n\n{}", metric.title(), of_models(table).render());
+    if is_compared {
+        return out;
+    }
     if !table.differences.is_empty() {
         let _ = write!(out, "Paired differences\n\n{}", of_differences(table).render());
     }

@@ -3,7 +3,7 @@
 use super::Report;
 use super::baseline::{FREQUENT, GUESSING};
 use super::examples::{Examples, Said};
-use super::metric::Metric;
+use super::metric::{Metric, explain};
 use super::table::{Difference, Table, Verdict};
 
 pub const DISCLAIMER: &str = "For research only: no clinical use, and no medical advice. What the models were trained \
@@ -34,6 +34,40 @@ pub fn over(table: &Table) -> String {
         Some(name) if !table.is_averaged() => name.clone(),
         _ => "average over the benchmarks".into(),
     }
+}
+
+/// What a table measures, where tables of several protocols stand together.
+pub fn measured(table: &Table) -> String {
+    format!("{}: {}", explain(table.protocol).0, table.metric.title())
+}
+
+/// The tables whose differences are summed up in a line each.
+pub fn summarized(report: &Report) -> impl Iterator<Item = &Table> {
+    report.tables.iter().filter(|table| table.metric == Metric::Accuracy)
+}
+
+/// What stands above these lines.
+pub fn summary(report: &Report) -> String {
+    let seeds = match report.groups.len() {
+        0 | 1 => String::new(),
+        count => format!(", over {count} seeds"),
+    };
+    format!(
+        "What each label gains over its baseline{seeds}; p is corrected by Holm's method over all lines. Each comparison \
+         has its own section below."
+    )
+}
+
+/// The means of a comparison's baseline and of one of its labels, in a column of its [`Table::part`].
+pub fn means(part: &Table, label: usize, column: usize) -> Option<String> {
+    let mean =
+        |model: usize| Some(part.metric.show(part.models.get(model)?.cells.get(column)?.as_ref()?.interval.mean));
+    Some(format!("{} \u{2192} {}", mean(0)?, mean(label + 1)?))
+}
+
+/// p of a test.
+pub fn p(p: f64) -> String {
+    if p < 0.0005 { "<0.001".into() } else { format!("{p:.3}") }
 }
 
 /// What a comparison that found nothing could have found.
@@ -67,6 +101,20 @@ pub fn read(said: &Said, target: char) -> String {
     if said.unfinished { format!("{found}, unfinished") } else { found }
 }
 
+/// How neighbouring models are compared.
+const NEIGHBOURS: &str = "Differences are taken question by question between neighbouring models and tested by flipping the signs of whole \
+     clusters (McNemar's exact test where there are none). With several benchmarks in a row their p are corrected by \
+     Holm's method: of twenty rows without any difference one at most shows one. \"Within noise\" means that p is above \
+     5% or that the interval contains zero; what such a comparison could have found, 4 times in 5, stands beside it.";
+
+/// How labels are compared with baselines.
+const COMPARED: &str = "Differences are taken question by question between a label and its baseline and tested by flipping the signs of \
+     whole clusters (McNemar's exact test where there are none). The p of one measure are corrected by Holm's method over \
+     all comparisons, averages and benchmarks each by themselves: of twenty reports without any difference one at most \
+     shows one in a table of its summary. What stands under single seeds is not corrected. \"Within noise\" means that p \
+     is above 5% or that the interval contains zero; what such a comparison could have found, 4 times in 5, stands beside \
+     it.";
+
 /// How to read the numbers, by paragraphs.
 pub fn reading(report: &Report) -> Vec<String> {
     let seeds = match report.groups.len() {
@@ -82,13 +130,7 @@ pub fn reading(report: &Report) -> Vec<String> {
         report.resamples
     )];
     if report.tables.iter().any(|table| !table.differences.is_empty()) {
-        paragraphs.push(
-            "Differences are taken question by question between neighbouring models and tested by flipping the signs of \
-             whole clusters (McNemar's exact test where there are none). With several benchmarks in a row their p are \
-             corrected by Holm's method: of twenty rows without any difference one at most shows one. \"Within noise\" means that p is above 5% or that the interval contains zero; what such a comparison could have \
-             found, 4 times in 5, stands beside it."
-                .into(),
-        );
+        paragraphs.push(if report.comparisons.is_empty() { NEIGHBOURS } else { COMPARED }.into());
     }
     if report.tables.iter().any(|table| !table.baselines.is_empty()) {
         paragraphs.push(format!(
