@@ -324,3 +324,5 @@ fn what_cannot_be_compared_is_an_error() {
     let problems = DynKind::check(&ReportKind, json!({"resamples": 0, "models": ["a", "a"]}).as_object().unwrap());
     assert_eq!(problems.iter().map(|problem| problem.field.as_str()).collect::<Vec<_>>(), ["resamples", "models"]);
 }
+
+mod comparisons;
