@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{gain_tag, heads, number, of_groups};
 use crate::comparing::Comparing;
 use crate::page::{Grid, escape, missing};
-use crate::report::table::{Difference, DifferenceRow, Table};
+use crate::report::table::{Difference, Table};
 use crate::report::{Report, words};
 
 /// Every difference in average accuracy, a line each.
@@ -17,9 +17,9 @@ pub fn summary(out: &mut String, report: &Report) {
     for table in words::summarized(report) {
         let _ = write!(
             out,
-            "<h3>{} <span class=\"soft\">(95% intervals)</span></h3>\n<div class=\"scroll\"><table>\n\
-             <thead><tr><th scope=\"col\" style=\"width:28%\">Comparison</th>\
-             <th scope=\"col\" style=\"width:22%\">Label \u{2212} baseline</th><th scope=\"col\">Difference</th>\
+            "<h3>{} <span class=\"soft\">(95% interval below)</span></h3>\n<div class=\"scroll\"><table>\n\
+             <thead><tr><th scope=\"col\" style=\"width:30%\">Comparison</th>\
+             <th scope=\"col\" style=\"width:24%\">Label \u{2212} baseline</th><th scope=\"col\">Difference</th>\
              <th scope=\"col\" style=\"width:9%\">p</th><th scope=\"col\">Verdict</th></tr></thead>\n",
             escape(&format!("{}, {}", words::measured(table), words::over(table)))
         );
@@ -40,7 +40,8 @@ fn lines(out: &mut String, part: &Table, (index, comparing): (usize, &Comparing)
         if at == 0 {
             let _ = write!(
                 out,
-                "<th scope=\"rowgroup\" rowspan=\"{}\" style=\"white-space:normal\"><a href=\"#{}\" style=\"color:inherit\">{}</a></th>",
+                "<th scope=\"rowgroup\" rowspan=\"{}\" style=\"white-space:normal\">\
+                 <a href=\"#{}\" style=\"color:inherit\">{}</a></th>",
                 part.differences.len(),
                 anchor(index),
                 escape(&comparing.title)
@@ -54,10 +55,8 @@ fn lines(out: &mut String, part: &Table, (index, comparing): (usize, &Comparing)
 /// The cells of a difference: itself, its p and its verdict.
 fn line(part: &Table, cell: Option<&Difference>) -> String {
     let Some(cell) = cell else { return format!("<td>{0}</td><td>{0}</td><td>{0}</td>", missing()) };
-    let (number, interval) =
-        (part.metric.show_signed(cell.interval.mean), part.metric.show_interval(&cell.interval, true));
-    let (p, tag) = (escape(&words::p(cell.p_adjusted)), gain_tag(part.metric, cell));
-    format!("<td><b>{number}</b> <span class=\"soft\">{interval}</span></td><td>{p}</td><td>{tag}</td>")
+    let (number, tag) = (number(part.metric, cell), gain_tag(part.metric, cell));
+    format!("<td>{number}</td><td>{}</td><td>{tag}</td>", escape(&words::p(cell.p_adjusted)))
 }
 
 /// Each comparison, with all that is measured but the form of answers.
@@ -65,7 +64,8 @@ pub fn sections(out: &mut String, report: &Report) {
     for (index, comparing) in report.comparisons.iter().enumerate() {
         let _ = write!(
             out,
-            "<h2 id=\"{}\">{}</h2>\n<p class=\"soft\">What each gains over <b>{}</b>, and from which mean to which.</p>\n",
+            "<h2 id=\"{}\">{}</h2>\n\
+             <p class=\"soft\">What each gains over <b>{}</b>, and from which mean to which.</p>\n",
             anchor(index),
             escape(&comparing.title),
             escape(&comparing.baseline)

@@ -71,7 +71,10 @@ fn of_labels(part: &Table) -> Grid {
     let rows = part.differences.iter().enumerate().map(|(index, row)| {
         let cells = row.cells.iter().enumerate().map(|(column, cell)| {
             let mut lines = gain(part.metric, cell.as_ref());
-            lines.splice(lines.len().min(2)..lines.len().min(2), words::means(part, index, column));
+            if cell.is_some() {
+                // Below the interval, above what is said of it.
+                lines.splice(2..2, words::means(part, index, column));
+            }
             lines
         });
         (row.right.clone(), cells.collect())
