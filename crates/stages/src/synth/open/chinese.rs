@@ -24,14 +24,14 @@ pub const CHINESE: Wording = Wording {
 fn vignettes(split: Split) -> &'static [&'static str] {
     match split {
         Split::Train => &["患者有{f}。", "患者出现{f}。", "一名成人因{f}就诊。", "检查见{f}。"],
-        Split::HeldOut => &["某人因{f}来诊。", "来诊者诉{f}。"],
+        Split::HeldOut => &["一名患者因{f}就诊。", "一名成人出现{f}。"],
     }
 }
 
 fn diagnosis_questions(split: Split) -> &'static [&'static str] {
     match split {
         Split::Train => &["最可能的诊断是什么？", "诊断是什么？", "哪种病能解释这些表现？", "最可能是什么病？"],
-        Split::HeldOut => &["首先考虑什么诊断？"],
+        Split::HeldOut => &["这些表现最可能的诊断是什么？"],
     }
 }
 
@@ -40,26 +40,26 @@ fn fact_questions(fact: Fact, split: Split) -> &'static [&'static str] {
         (Fact::Test, Split::Train) => {
             &["确诊{c}靠什么检查？", "{c}的决定性检查是什么？", "哪项检查能确诊{c}？", "怎样确诊{c}？"]
         }
-        (Fact::Test, Split::HeldOut) => &["要确诊{c}，应做哪项检查？"],
+        (Fact::Test, Split::HeldOut) => &["确诊{c}应做什么检查？"],
         (Fact::Treatment, Split::Train) => {
             &["{c}的首选治疗是什么？", "{c}首先怎样治疗？", "{c}最先用什么治疗？", "治疗{c}首选什么？"]
         }
-        (Fact::Treatment, Split::HeldOut) => &["对{c}，首选什么治疗？"],
+        (Fact::Treatment, Split::HeldOut) => &["{c}首选什么治疗？"],
         (Fact::Avoid, Split::Train) => {
             &["{c}患者应避免什么？", "{c}的禁忌是什么？", "患{c}时要避免什么？", "什么是{c}的禁忌？"]
         }
-        (Fact::Avoid, Split::HeldOut) => &["得了{c}，应当避免什么？"],
+        (Fact::Avoid, Split::HeldOut) => &["{c}患者的禁忌是什么？"],
         (Fact::Prognosis, Split::Train) => &[
             "什么会使{c}的预后变差？",
             "{c}的预后取决于什么？",
             "{c}最不利的预后因素是什么？",
             "什么使{c}的结局更差？",
         ],
-        (Fact::Prognosis, Split::HeldOut) => &["哪种因素使{c}的预后变差？"],
+        (Fact::Prognosis, Split::HeldOut) => &["{c}不利的预后因素是什么？"],
         (Fact::Mechanism, Split::Train) => {
             &["{c}的发病机制是什么？", "{c}是怎样发生的？", "什么引起{c}？", "{c}由什么引起？"]
         }
-        (Fact::Mechanism, Split::HeldOut) => &["怎样解释{c}的发生？"],
+        (Fact::Mechanism, Split::HeldOut) => &["{c}是什么机制引起的？"],
     }
 }
 
