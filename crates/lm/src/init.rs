@@ -259,8 +259,8 @@ fn orthonormal(mut rows: Rows) -> Rows {
     rows
 }
 
-/// Box–Muller on two uniform numbers.
-fn normal(uniform: &dyn Fn(&str, u64) -> f64, name: &str, index: u64) -> f64 {
+/// A standard normal number by Box and Muller: the `index`th of a tensor, from its uniform numbers in `[0, 1)`.
+pub fn normal(uniform: &dyn Fn(&str, u64) -> f64, name: &str, index: u64) -> f64 {
     let radius = (-2.0 * (1.0 - uniform(name, 2 * index)).ln()).sqrt();
     radius * (std::f64::consts::TAU * uniform(name, 2 * index + 1)).cos()
 }

@@ -53,7 +53,7 @@ pub use gazal_kernels::Form;
 pub use generate::{Generated, GenerationConfig, generate};
 pub use generator::{Demand, End, Generator, Token};
 pub use gguf::import_gguf;
-pub use init::{Initialization, init};
+pub use init::{Initialization, init, normal};
 pub use layer::{Layer, LayerCache, Mixer};
 pub use linear::{Adapter, Linear};
 pub use parameter::{Slot, Trainable};

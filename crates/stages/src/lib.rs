@@ -1,5 +1,6 @@
 //! The built-in stage kinds, one folder each, and the one list of them.
 
+mod character_model;
 mod classifier;
 mod comparing;
 mod contamination;
@@ -22,6 +23,7 @@ mod merge_models;
 mod optimization;
 mod optimizer_study;
 pub mod page;
+mod parameters;
 mod pretrain;
 mod prompt;
 mod report;
@@ -65,6 +67,8 @@ pub fn kinds() -> Kinds {
         &symmetry_study::SymmetryStudy,
         &classifier::Digits,
         &classifier::TrainClassifier,
+        &character_model::Play,
+        &character_model::TrainCharacterModel,
         &optimizer_study::OptimizerStudy,
     ])
 }

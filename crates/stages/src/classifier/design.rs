@@ -5,10 +5,12 @@
 //! (github.com/AhmedMostafa16/EXAdam), `small_cnn` the same for images of 8×8.
 //!
 //! The class has for each width a second convolution and norm (`conv2`, `bn2` and so on) that its forward pass never
-//! calls: no gradient reaches them and nothing depends on them. They are counted here, and not made.
+//! calls: no gradient reaches them and nothing depends on them. They are not made.
 
 use gazal_stage_api::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::parameters::{Part, affine, linear, norm};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -19,29 +21,6 @@ pub enum Architecture {
     SmallCnn,
     /// The optimizer study's: widths 64, 128 and 256, 128 hidden features.
     ExadamCnn,
-}
-
-/// A parameter as it is before training, by the name that PyTorch gives it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Part {
-    pub name: String,
-    pub shape: Vec<usize>,
-    pub start: Start,
-    /// Whether the forward pass calls its layer.
-    pub is_used: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Start {
-    Constant(f64),
-    /// Uniform between minus this and this: PyTorch's, one over the root of a layer's inputs.
-    Uniform(f64),
-}
-
-impl Part {
-    pub fn count(&self) -> usize {
-        self.shape.iter().product()
-    }
 }
 
 impl Architecture {
@@ -64,19 +43,13 @@ impl Architecture {
         1 << self.widths().len()
     }
 
-    /// All parameters, for images `[channels, height, width]`.
+    /// The parameters for images `[channels, height, width]`.
     pub fn parts(self, [channels, height, width]: [usize; 3], classes: usize) -> Vec<Part> {
         let (mut parts, mut inputs) = (Vec::new(), channels);
         for (index, &outputs) in self.widths().iter().enumerate() {
-            let [first, second, block] = [2 * index + 1, 2 * index + 2, index + 1];
-            convolution(&mut parts, &format!("conv{first}"), [outputs, inputs]);
-            norm(&mut parts, &format!("bn{first}"), outputs);
-            if self == Architecture::ExadamCnn {
-                let used = parts.len();
-                convolution(&mut parts, &format!("conv{second}"), [outputs, outputs]);
-                norm(&mut parts, &format!("bn{second}"), outputs);
-                parts[used..].iter_mut().for_each(|part| part.is_used = false);
-            }
+            let [number, block] = [2 * index + 1, index + 1];
+            convolution(&mut parts, &format!("conv{number}"), [outputs, inputs]);
+            norm(&mut parts, &format!("bn{number}"), outputs);
             for layer in [1, 2] {
                 convolution(&mut parts, &format!("res_block{block}.conv{layer}"), [outputs, outputs]);
                 norm(&mut parts, &format!("res_block{block}.bn{layer}"), outputs);
@@ -95,42 +68,36 @@ fn convolution(parts: &mut Vec<Part>, name: &str, [outputs, inputs]: [usize; 2])
     affine(parts, name, vec![outputs, inputs, 3, 3], 9 * inputs);
 }
 
-fn linear(parts: &mut Vec<Part>, name: &str, [outputs, inputs]: [usize; 2]) {
-    affine(parts, name, vec![outputs, inputs], inputs);
-}
-
-fn affine(parts: &mut Vec<Part>, name: &str, shape: Vec<usize>, inputs: usize) {
-    let (outputs, start) = (shape[0], Start::Uniform(1.0 / (inputs as f64).sqrt()));
-    parts.push(Part { name: format!("{name}.weight"), shape, start, is_used: true });
-    parts.push(Part { name: format!("{name}.bias"), shape: vec![outputs], start, is_used: true });
-}
-
-fn norm(parts: &mut Vec<Part>, name: &str, width: usize) {
-    for (which, start) in [("weight", 1.0), ("bias", 0.0)] {
-        let (name, start) = (format!("{name}.{which}"), Start::Constant(start));
-        parts.push(Part { name, shape: vec![width], start, is_used: true });
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parameters::Start;
 
-    fn counted(architecture: Architecture, image: [usize; 3]) -> [usize; 2] {
-        let parts = architecture.parts(image, 10);
-        [true, false].map(|all| parts.iter().filter(|part| all || part.is_used).map(Part::count).sum())
+    fn counted(parts: &[Part]) -> usize {
+        parts.iter().map(Part::count).sum()
     }
 
-    /// The first number is what PyTorch counts of the notebook's class.
+    /// What the study's class has besides.
+    fn unused() -> Vec<Part> {
+        let mut parts = Vec::new();
+        for (number, &width) in [2, 4, 6].iter().zip(Architecture::ExadamCnn.widths()) {
+            convolution(&mut parts, &format!("conv{number}"), [width, width]);
+            norm(&mut parts, &format!("bn{number}"), width);
+        }
+        parts
+    }
+
+    /// What PyTorch counts of the notebook's class.
     #[test]
     fn the_study_s_network_has_3_223_882_parameters_of_which_2_448_394_are_used() {
-        assert_eq!(counted(Architecture::ExadamCnn, [3, 32, 32]), [3_223_882, 2_448_394]);
+        let used = counted(&Architecture::ExadamCnn.parts([3, 32, 32], 10));
+        assert_eq!([used + counted(&unused()), used], [3_223_882, 2_448_394]);
     }
 
     /// By hand: 80 + 16, 2·(584 + 16), 1168 + 32, 2·(2320 + 32), 64·32 + 32, 32·10 + 10.
     #[test]
     fn the_small_network_uses_all_it_has() {
-        assert_eq!(counted(Architecture::SmallCnn, [1, 8, 8]), [9_610, 9_610]);
+        assert_eq!(counted(&Architecture::SmallCnn.parts([1, 8, 8], 10)), 9_610);
     }
 
     #[test]

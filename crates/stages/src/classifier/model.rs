@@ -1,7 +1,6 @@
 //! The network of [`super::design`] in tensors: forward, loss and gradients, evaluation.
 //!
-//! Parameters are vectors by name, so that optimizers and checkpoints treat them as a decoder's, and take their shape
-//! where they are used. Batch norm is PyTorch's: momentum 0.1, and the running variance is the unbiased one.
+//! Batch norm is PyTorch's: momentum 0.1, and the running variance is the unbiased one.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +12,13 @@ use gazal_data::Quick;
 use gazal_lm::weights::{Named, to_host};
 use gazal_train::{Gradients, Vector};
 
-use super::design::{Architecture, Part, Start};
+use super::design::Architecture;
+use crate::parameters::{Parameters, Part, Start};
 
 const EPSILON: f64 = 1e-5;
 /// How much of the running statistics a batch replaces.
 const MOMENTUM: f64 = 0.1;
 const DROPOUT: f64 = 0.25;
-
-type Vectors = BTreeMap<String, Tensor<1>>;
 
 #[derive(Clone)]
 pub struct Network {
@@ -28,10 +26,9 @@ pub struct Network {
     /// `[channels, height, width]`
     image: [usize; 3],
     classes: usize,
-    shapes: BTreeMap<String, Vec<usize>>,
-    parameters: Vectors,
+    parameters: Parameters,
     /// Running means and variances.
-    running: Vectors,
+    running: Parameters,
     device: Device,
 }
 
@@ -58,26 +55,14 @@ impl Network {
         device: &Device,
         numbers: impl Fn(&str, u64) -> f64,
     ) -> Network {
-        let parts: Vec<Part> = architecture.parts(image, classes).into_iter().filter(|part| part.is_used).collect();
-        let shapes = parts.iter().map(|part| (part.name.clone(), part.shape.clone())).collect();
-        let vector = |values: Vec<f32>| Tensor::<1>::from_data(values.as_slice(), device);
-        let begin = |part: &Part| {
-            let value = |index: u64| match part.start {
-                Start::Constant(value) => value as f32,
-                Start::Uniform(bound) => (bound * (2.0 * numbers(&part.name, index) - 1.0)) as f32,
-            };
-            (part.name.clone(), vector((0..part.count() as u64).map(value).collect()))
-        };
-        let parameters = parts.iter().map(begin).collect();
+        let parts = architecture.parts(image, classes);
         let norms = parts.iter().filter_map(|part| match (part.start, part.name.strip_suffix(".weight")) {
-            (Start::Constant(_), Some(norm)) => Some((norm, part.count())),
+            (Start::Constant(_), Some(norm)) => Some((norm, &part.shape)),
             _ => None,
         });
-        let running = norms.flat_map(|(norm, width)| {
-            [("mean", 0.0), ("var", 1.0)].map(|(which, value)| (statistic(norm, which), vector(vec![value; width])))
-        });
-        let (running, device) = (running.collect(), device.clone());
-        Network { architecture, image, classes, shapes, parameters, running, device }
+        let running: Vec<Part> = norms.flat_map(|(norm, shape)| statistics(norm, shape)).collect();
+        let [parameters, running] = [parts, running].map(|parts| Parameters::new(&parts, device, &numbers));
+        Network { architecture, image, classes, parameters, running, device: device.clone() }
     }
 
     pub fn device(&self) -> &Device {
@@ -87,15 +72,13 @@ impl Network {
     /// Loss and gradients of the mean cross-entropy of a batch, in training: the batch's own statistics normalise and
     /// move the running ones, and features are dropped by the numbers of `dropout`, one generator for each width.
     pub fn learn(&mut self, batch: &Batch, dropout: impl Fn(u64) -> Quick) -> (Scored, Gradients) {
-        let track = |values: &Tensor<1>| values.clone().autodiff().require_grad();
-        let tracked: Vectors = self.parameters.iter().map(|(name, values)| (name.clone(), track(values))).collect();
+        let tracked = self.parameters.tracked();
         let mut pass = Pass { network: self, parameters: &tracked, training: Some(Training::new(&dropout)) };
         let likelihoods = log_softmax(pass.forward(self.tensor(batch).autodiff()), 1);
         let seen = pass.training.map(|training| training.seen).unwrap_or_default();
         let chosen = likelihoods.clone() * self.one_hot(&batch.labels).autodiff();
         let graph = chosen.sum().div_scalar(-(batch.labels.len() as f64)).backward();
-        let gradient = |(name, values): (&String, &Tensor<1>)| Some((name.clone(), values.grad(&graph)?.inner()));
-        let gradients = Gradients::of(tracked.iter().filter_map(gradient));
+        let gradients = tracked.gradients(&graph);
         seen.into_iter().for_each(|(name, values)| self.run_along(&name, values));
         (score(&to_host(likelihoods.inner()), self.classes, &batch.labels), gradients)
     }
@@ -107,29 +90,18 @@ impl Network {
     }
 
     pub fn vectors(&mut self) -> impl Iterator<Item = Vector<'_>> {
-        let shapes = &self.shapes;
-        self.parameters.iter_mut().map(|(name, values)| Vector {
-            shape: shapes.get(name).map_or(&[], Vec::as_slice),
-            name,
-            values,
-        })
+        self.parameters.vectors()
     }
 
     /// Parameters and running statistics, for a checkpoint.
     pub fn named(&self) -> Vec<Named> {
-        let all = self.parameters.iter().chain(&self.running);
-        all.map(|(name, values)| (name.clone(), values.dims().to_vec(), to_host(values.clone()))).collect()
+        [self.parameters.named(), self.running.named()].concat()
     }
 
     /// Takes up what [`Network::named`] gave; the name of a vector that is missing or has another length otherwise.
     pub fn restore(&mut self, saved: &BTreeMap<String, Vec<f32>>) -> Result<(), String> {
-        for (name, values) in self.parameters.iter_mut().chain(&mut self.running) {
-            match saved.get(name).filter(|found| found.len() == values.dims()[0]) {
-                Some(found) => *values = Tensor::from_data(found.as_slice(), &self.device),
-                None => return Err(name.clone()),
-            }
-        }
-        Ok(())
+        self.parameters.restore(saved)?;
+        self.running.restore(saved)
     }
 
     fn tensor(&self, batch: &Batch) -> Tensor<4> {
@@ -146,10 +118,16 @@ impl Network {
     }
 
     fn run_along(&mut self, name: &str, new: Tensor<1>) {
-        if let Some(running) = self.running.get_mut(name) {
-            *running = running.clone().mul_scalar(1.0 - MOMENTUM) + new.mul_scalar(MOMENTUM);
-        }
+        let moved = self.running.get(name).mul_scalar(1.0 - MOMENTUM) + new.mul_scalar(MOMENTUM);
+        self.running.set(name, moved);
     }
+}
+
+/// The running statistics of a norm as they begin.
+fn statistics(norm: &str, shape: &[usize]) -> [Part; 2] {
+    let part =
+        |(which, value)| Part { name: statistic(norm, which), shape: shape.into(), start: Start::Constant(value) };
+    [("mean", 0.0), ("var", 1.0)].map(part)
 }
 
 /// The name of a norm's running statistic, as PyTorch's.
@@ -188,7 +166,7 @@ impl<'a> Training<'a> {
 /// One pass through the network.
 struct Pass<'a> {
     network: &'a Network,
-    parameters: &'a Vectors,
+    parameters: &'a Parameters,
     training: Option<Training<'a>>,
 }
 
@@ -207,24 +185,20 @@ impl Pass<'_> {
         self.linear(x, "fc2")
     }
 
-    fn vector(&self, name: &str) -> Tensor<1> {
-        self.parameters[name].clone()
-    }
-
     /// A 3×3 convolution that keeps height and width, and its norm.
     fn convolved(&mut self, x: Tensor<4>, convolution: &str, norm: &str) -> Tensor<4> {
         let [_, inputs, ..] = x.dims();
-        let bias = self.vector(&format!("{convolution}.bias"));
-        let weight = self.vector(&format!("{convolution}.weight")).reshape([bias.dims()[0], inputs, 3, 3]);
+        let bias = self.parameters.get(&format!("{convolution}.bias"));
+        let weight = self.parameters.get(&format!("{convolution}.weight")).reshape([bias.dims()[0], inputs, 3, 3]);
         let x = conv2d(x, weight, Some(bias), ConvOptions::new([1, 1], [1, 1], [1, 1], 1));
         self.normalised(x, norm)
     }
 
     fn normalised(&mut self, x: Tensor<4>, norm: &str) -> Tensor<4> {
-        let [weight, bias] = ["weight", "bias"].map(|which| self.vector(&format!("{norm}.{which}")));
+        let [weight, bias] = ["weight", "bias"].map(|which| self.parameters.get(&format!("{norm}.{which}")));
         let [mean, variance] = ["mean", "var"].map(|which| statistic(norm, which));
         let Some(training) = &mut self.training else {
-            let [mean, variance] = [mean, variance].map(|name| self.network.running[&name].clone());
+            let [mean, variance] = [mean, variance].map(|name| self.network.running.get(&name));
             return batch_norm(x, weight, bias, mean, variance, EPSILON);
         };
         let [batch, _, height, width] = x.dims();
@@ -246,9 +220,8 @@ impl Pass<'_> {
     }
 
     fn linear(&self, x: Tensor<2>, name: &str) -> Tensor<2> {
-        let [_, inputs] = x.dims();
-        let bias = self.vector(&format!("{name}.bias"));
-        let weight = self.vector(&format!("{name}.weight")).reshape([bias.dims()[0], inputs]);
+        let bias = self.parameters.get(&format!("{name}.bias"));
+        let weight = self.parameters.matrix(&format!("{name}.weight"));
         linear(x, weight.transpose(), Some(bias))
     }
 }
