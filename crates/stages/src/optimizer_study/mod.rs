@@ -1,5 +1,5 @@
 //! `optimizer-study`: what the abstracts of EXAdam (arXiv:2412.20302) say of it, what its author's logs say, and what the
-//! trainings of this run say, with intervals over seeds.
+//! trainings of this run say, with intervals over seeds. The trainings are all of images or all of text.
 //!
 //! All numbers are computed here from histories, samples and the published curves, once; the page only writes them down.
 
@@ -10,6 +10,7 @@ mod raw;
 mod table;
 #[cfg(test)]
 mod tests;
+mod text;
 mod trainings;
 
 use std::fs;
@@ -21,9 +22,10 @@ use serde::{Deserialize, Serialize};
 use crate::comparing::{self, Comparing};
 use crate::report::curves::{Curve, Line, slug};
 use crate::report::svg;
-use measure::{Curves, Measure};
-use published::{BASELINES, Finding, Logs, TARGET};
-use table::{Compared, GainRow, LabelRow, Study};
+use measure::{Curves, Measure, Sort};
+use published::{BASELINES, Finding, Logs, TARGET, Version};
+use table::{Compared, Gain, LabelRow, Study};
+use text::{BASELINE, Logged, LoggedGain};
 use trainings::Training;
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -36,13 +38,13 @@ pub struct Params {
     /// beside the first one if it is empty.
     #[serde(default)]
     pub comparisons: Vec<Comparing>,
-    /// The training accuracy that epochs are counted to.
+    /// The training accuracy that epochs are counted to, of images.
     #[serde(default = "accuracy_target")]
     pub accuracy_target: f64,
 }
 
 fn title() -> String {
-    "EXAdam on images".into()
+    "EXAdam beside other optimizers".into()
 }
 
 fn accuracy_target() -> f64 {
@@ -56,17 +58,50 @@ pub struct Report {
     /// The share of intervals that contain what they are of.
     pub level: f64,
     pub accuracy_target: f64,
-    pub epochs: usize,
     pub groups: Vec<String>,
-    pub test_images: usize,
-    pub published: Vec<Finding>,
-    /// What the first comparison has beside each of these, over Adam and over AdamW.
-    pub beside: Vec<[Option<table::Gain>; 2]>,
-    pub remarks: Vec<String>,
+    #[serde(flatten)]
+    pub subject: Subject,
     pub labels: Vec<LabelRow>,
     pub comparisons: Vec<Compared>,
     pub published_curves: Vec<Curve>,
     pub curves: Vec<Curve>,
+}
+
+/// What is told of trainings of one sort alone.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Subject {
+    Images(Images),
+    Text(Text),
+}
+
+impl Subject {
+    pub fn sort(&self) -> Sort {
+        match self {
+            Subject::Images(_) => Sort::Images,
+            Subject::Text(_) => Sort::Text,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub struct Images {
+    pub epochs: usize,
+    pub test_images: usize,
+    pub published: Vec<Finding>,
+    /// What the first comparison has beside each of these, over Adam and over AdamW.
+    pub beside: Vec<[Option<Gain>; 2]>,
+    pub remarks: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Text {
+    pub steps: f64,
+    pub published: Vec<Logged>,
+    pub published_gains: Vec<LoggedGain>,
+    /// What the first comparison has beside each of these gains.
+    pub beside: Vec<Option<Gain>>,
+    pub remarks: Vec<String>,
 }
 
 pub struct OptimizerStudy;
@@ -74,14 +109,15 @@ pub struct OptimizerStudy;
 impl Kind for OptimizerStudy {
     type Params = Params;
     const NAME: &'static str = "optimizer-study";
-    const REVISION: u32 = 1;
+    // 2: text.
+    const REVISION: u32 = 2;
     const DOC: &'static str = "Compares optimizers over seeds, beside what EXAdam's abstracts and logs say.";
     const TRAITS: Traits = Traits::PLAIN;
 
     fn inputs(&self, _: &Params, _: &Declared) -> Vec<InPort> {
         vec![
-            InPort::many("histories", PortType::Files, "of `train-classifier`"),
-            InPort::many("samples", PortType::Samples, "of the same trainings"),
+            InPort::many("histories", PortType::Files, "of `train-classifier`, or of `train-character-model`"),
+            InPort::any("samples", PortType::Samples, "of the same trainings by `train-classifier`"),
         ]
     }
 
@@ -115,7 +151,8 @@ impl Kind for OptimizerStudy {
 
 /// Computes every number.
 fn build(params: Params, trainings: &[Training]) -> Result<Report, StageError> {
-    let study = Study { trainings, target: params.accuracy_target, bootstrap: Bootstrap::default() };
+    let sort = trainings.first().map_or(Sort::Images, |training| training.sort);
+    let study = Study { trainings, sort, target: params.accuracy_target, bootstrap: Bootstrap::default() };
     let comparing = match params.comparisons.is_empty() {
         true => all_beside_the_first(&study),
         false => params.comparisons,
@@ -124,10 +161,10 @@ fn build(params: Params, trainings: &[Training]) -> Result<Report, StageError> {
     for Comparing { title, baseline, labels } in &comparing {
         comparisons.push(study.compare(title, baseline, labels)?);
     }
-    let logs = Logs::read()?;
-    let published = logs.findings()?;
-    let beside =
-        published.iter().map(|finding| beside(finding, &study, comparing.first())).collect::<Result<_, _>>()?;
+    let (subject, published_curves) = match sort {
+        Sort::Images => of_images(&study, comparing.first())?,
+        Sort::Text => of_text(&study, comparing.first())?,
+    };
     let mut groups: Vec<String> = Vec::new();
     for training in trainings {
         if !groups.contains(&training.group) {
@@ -138,17 +175,56 @@ fn build(params: Params, trainings: &[Training]) -> Result<Report, StageError> {
         title: params.title,
         level: table::LEVEL,
         accuracy_target: params.accuracy_target,
-        epochs: trainings.iter().map(|training| training.curves.loss.len()).max().unwrap_or_default(),
         groups,
-        test_images: trainings.first().map_or(0, |training| training.scores.len()),
-        published,
-        beside,
-        remarks: logs.remarks()?,
+        subject,
         labels: study.labels().into_iter().filter_map(|label| study.label_row(label)).collect(),
-        published_curves: published_curves(&logs)?,
-        curves: comparing.iter().flat_map(|comparing| curves(&study, comparing)).collect(),
         comparisons,
+        published_curves,
+        curves: comparing.iter().flat_map(|comparing| curves(&study, comparing)).collect(),
     })
+}
+
+/// What is told of images, and the published curves.
+fn of_images(study: &Study, comparing: Option<&Comparing>) -> Result<(Subject, Vec<Curve>), StageError> {
+    let logs = Logs::read()?;
+    let published = logs.findings()?;
+    let over = |finding: &Finding, baseline: &str| {
+        beside(study, comparing, [finding.version.optim(), baseline], finding.measure)
+    };
+    let mut found = Vec::new();
+    for finding in &published {
+        let [(_, adam), (_, adamw)] = BASELINES;
+        found.push([over(finding, adam)?, over(finding, adamw)?]);
+    }
+    let images = Images {
+        epochs: study.trainings.iter().map(|training| training.curves.loss.len()).max().unwrap_or_default(),
+        test_images: study.trainings.first().map_or(0, |training| training.scores.len()),
+        published,
+        beside: found,
+        remarks: logs.remarks()?,
+    };
+    let lines = logs.lines()?;
+    let lines: Vec<(&str, &Curves)> = lines.iter().map(|(name, curves)| (name.as_str(), *curves)).collect();
+    Ok((Subject::Images(images), pictures(Sort::Images, "CIFAR-10, the author's logs", &lines)))
+}
+
+/// What is told of text, and the published curves.
+fn of_text(study: &Study, comparing: Option<&Comparing>) -> Result<(Subject, Vec<Curve>), StageError> {
+    let logs = text::Logs::read()?;
+    let published_gains = logs.gains();
+    let over = |one: &LoggedGain| beside(study, comparing, [one.version.optim(), BASELINE.1], one.measure);
+    let text = Text {
+        steps: study.trainings.iter().filter_map(|training| training.curves.steps.last()).copied().fold(0.0, f64::max),
+        published: logs.trainings(),
+        beside: published_gains.iter().map(over).collect::<Result<_, _>>()?,
+        published_gains,
+        remarks: logs.remarks(),
+    };
+    let notebooks = [(Version::V1, "February 2025"), (Version::V2, "April 2025")];
+    let curves = notebooks.into_iter().flat_map(|(version, name)| {
+        pictures(Sort::Text, &format!("Tiny Shakespeare, the author's logs of {name}"), &logs.lines(version))
+    });
+    Ok((Subject::Text(text), curves.collect()))
 }
 
 fn all_beside_the_first(study: &Study) -> Vec<Comparing> {
@@ -162,60 +238,73 @@ fn all_beside_the_first(study: &Study) -> Vec<Comparing> {
     }
 }
 
-/// What the first comparison's trainings of the same optimizers have of a published measure.
+/// What the first comparison's trainings by an optimizer gain over those by another.
 fn beside(
-    finding: &Finding,
     study: &Study,
     comparing: Option<&Comparing>,
-) -> Result<[Option<table::Gain>; 2], StageError> {
-    let Some(comparing) = comparing else { return Ok([None, None]) };
+    optimizers: [&str; 2],
+    measure: Measure,
+) -> Result<Option<Gain>, StageError> {
+    let Some(comparing) = comparing else { return Ok(None) };
     let names: Vec<&String> = comparing.labels.iter().chain([&comparing.baseline]).collect();
     let of = |optim: &str| {
         let label = |name: &&&String| study.trainings.iter().any(|one| one.label == ***name && one.optim == optim);
         names.iter().find(label).map(|name| (*name).clone())
     };
-    let at = Measure::ALL.iter().position(|measure| *measure == finding.measure).unwrap_or_default();
-    let mut gains = [None, None];
-    for (gain, (_, optim)) in gains.iter_mut().zip(BASELINES) {
-        if let (Some(own), Some(baseline)) = (of(finding.version.optim()), of(optim)) {
-            let mut compared = study.compare("", &baseline, &[own])?;
-            *gain = compared.rows.pop().and_then(|row: GainRow| row.gains.into_iter().nth(at).flatten());
-        }
-    }
-    Ok(gains)
+    let [Some(own), Some(baseline)] = optimizers.map(of) else { return Ok(None) };
+    let at = study.sort.measures().iter().position(|one| *one == measure).unwrap_or_default();
+    let row = study.compare("", &baseline, &[own])?.rows.pop();
+    Ok(row.and_then(|row| row.gains.into_iter().nth(at).flatten()))
 }
 
 /// A curve of a training, by its name.
 type Shown = (&'static str, fn(&Curves) -> &[f64]);
 
-const SHOWN: [Shown; 2] =
-    [("training accuracy", |curves| &curves.accuracy), ("validation accuracy", |curves| &curves.eval_accuracy)];
+impl Sort {
+    fn shown(self) -> [Shown; 2] {
+        match self {
+            Sort::Images => [
+                ("training accuracy", |curves| &curves.accuracy),
+                ("validation accuracy", |curves| &curves.eval_accuracy),
+            ],
+            Sort::Text => [("training loss", |curves| &curves.loss), ("held-out loss", |curves| &curves.eval_loss)],
+        }
+    }
 
-fn published_curves(logs: &Logs) -> Result<Vec<Curve>, StageError> {
-    let lines = logs.lines()?;
-    let curves = SHOWN.map(|(name, of)| {
-        let points = |curves: &Curves| of(curves).iter().enumerate().map(|(at, y)| ((at + 1) as f64, *y)).collect();
-        let lines = lines.iter().map(|(name, curves)| Line { name: name.clone(), points: points(curves) });
-        picture("CIFAR-10, the author's logs", name, lines.collect())
-    });
-    Ok(curves.into())
+    /// What curves are over.
+    fn axis(self) -> &'static str {
+        match self {
+            Sort::Images => "epoch",
+            Sort::Text => "step",
+        }
+    }
+}
+
+/// Pictures of published curves.
+fn pictures(sort: Sort, history: &str, lines: &[(&str, &Curves)]) -> Vec<Curve> {
+    let picture = |(title, of): Shown| {
+        let points = |curves: &Curves| of(curves).iter().enumerate().map(|(at, y)| (curves.x(at), *y)).collect();
+        let lines = lines.iter().map(|(name, curves)| Line { name: (*name).into(), points: points(curves) });
+        picture(sort, history, title, lines.collect())
+    };
+    sort.shown().map(picture).into()
 }
 
 /// Pictures of a comparison, of the baseline and up to four others each, whose names fit above them.
 fn curves(study: &Study, comparing: &Comparing) -> Vec<Curve> {
     let mut curves = Vec::new();
-    for (name, of) in SHOWN {
+    for (name, of) in study.sort.shown() {
         for (part, labels) in comparing.labels.chunks(4).enumerate() {
             let labels = std::iter::once(&comparing.baseline).chain(labels);
             let lines = labels.map(|label| Line { name: label.clone(), points: study.mean_curve(label, of) });
             let title = if part == 0 { name.to_string() } else { format!("{name}, {}", part + 1) };
-            curves.push(picture(&comparing.title, &title, lines.collect()));
+            curves.push(picture(study.sort, &comparing.title, &title, lines.collect()));
         }
     }
     curves
 }
 
-fn picture(history: &str, title: &str, lines: Vec<Line>) -> Curve {
+fn picture(sort: Sort, history: &str, title: &str, lines: Vec<Line>) -> Curve {
     let file = format!("{}.svg", slug(&format!("{history} {title}")));
-    Curve { history: history.into(), title: title.into(), file, axis: "epoch", lines }
+    Curve { history: history.into(), title: title.into(), file, axis: sort.axis(), lines }
 }

@@ -47,7 +47,7 @@ impl Version {
         }
     }
 
-    fn notebook(self) -> &'static str {
+    pub fn notebook(self) -> &'static str {
         match self {
             Version::V1 => "v1_2025-02",
             Version::V2 => "v2_2025-04",

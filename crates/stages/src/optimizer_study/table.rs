@@ -1,10 +1,10 @@
 //! The numbers of a study: of each label over its seeds, and of comparisons, paired by seed.
 
 use gazal_stage_api::StageError;
-use gazal_tasks::stats::{Bootstrap, Comparison, Interval, Score, Student, Verdict, holm};
+use gazal_tasks::stats::{Bootstrap, Comparison, Interval, Score, StatsError, Student, Verdict, holm};
 use serde::Serialize;
 
-use super::measure::{Curves, Measure};
+use super::measure::{Curves, Sort};
 use super::trainings::Training;
 
 /// Of intervals, and of what is called a difference.
@@ -35,7 +35,7 @@ pub struct LabelRow {
     pub label: String,
     pub optim: String,
     pub learning_rate: f64,
-    /// In the order of [`Measure::ALL`].
+    /// In the order of [`Sort::measures`].
     pub means: Vec<Option<Mean>>,
 }
 
@@ -44,10 +44,12 @@ pub struct LabelRow {
 pub struct GainRow {
     pub label: String,
     pub optim: String,
-    /// In the order of [`Measure::ALL`].
+    /// In the order of [`Sort::measures`].
     pub gains: Vec<Option<Gain>>,
     /// The same test images, seed by seed; what is tested is whether other images would say the same of these seeds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub images: Option<Comparison>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub images_verdict: Option<Verdict>,
 }
 
@@ -71,6 +73,7 @@ pub struct Compared {
 /// The trainings of a study, and the training accuracy that epochs are counted to.
 pub struct Study<'a> {
     pub trainings: &'a [Training],
+    pub sort: Sort,
     pub target: f64,
     pub bootstrap: Bootstrap,
 }
@@ -94,12 +97,12 @@ impl Study<'_> {
     pub fn label_row(&self, label: &str) -> Option<LabelRow> {
         let trainings = self.of(label);
         let first = trainings.first()?;
-        let means = Measure::ALL.map(|measure| {
+        let means = self.sort.measures().iter().map(|measure| {
             let values: Vec<_> = trainings.iter().map(|training| measure.of(&training.curves, self.target)).collect();
             Mean::of(&values)
         });
         let (label, optim, learning_rate) = (first.label.clone(), first.optim.clone(), first.learning_rate);
-        Some(LabelRow { label, optim, learning_rate, means: means.into() })
+        Some(LabelRow { label, optim, learning_rate, means: means.collect() })
     }
 
     /// Labels beside a baseline, over the groups that both have.
@@ -111,7 +114,7 @@ impl Study<'_> {
         for label in labels {
             rows.push(self.gain_row(label, baseline)?);
         }
-        for index in 0..Measure::ALL.len() {
+        for index in 0..self.sort.measures().len() {
             correct(&mut rows, index);
         }
         let found = self.of(baseline);
@@ -121,20 +124,29 @@ impl Study<'_> {
 
     fn gain_row(&self, label: &str, baseline: &str) -> Result<GainRow, StageError> {
         let pairs = self.pairs(label, baseline)?;
-        let gains = Measure::ALL.map(|measure| {
+        let gains = self.sort.measures().iter().map(|measure| {
             let gain = |(own, other): &(&Training, &Training)| measure.gain(&own.curves, &other.curves, self.target);
             let values: Vec<Option<f64>> = pairs.iter().map(gain).collect();
             let found: Vec<f64> = values.iter().copied().flatten().collect();
             let p_adjusted = Student::of(&found, LEVEL).map(|student| student.p);
             Mean::of(&values).map(|mean| Gain { mean, p_adjusted, verdict: None })
         });
+        let gains = gains.collect();
+        let images = match self.sort {
+            Sort::Images => Some(self.over_images(&pairs).map_err(|error| {
+                StageError::failed(format!("`{label}` cannot be compared with `{baseline}`: {error}"))
+            })?),
+            Sort::Text => None,
+        };
+        let images_verdict = images.as_ref().map(|images| images.verdict(images.test.p, 1.0 - LEVEL));
+        let optim = pairs.first().map_or_else(String::new, |(own, _)| own.optim.clone());
+        Ok(GainRow { label: label.into(), optim, gains, images, images_verdict })
+    }
+
+    fn over_images(&self, pairs: &[(&Training, &Training)]) -> Result<Comparison, StatsError> {
         let scores: Vec<(&[Score], &[Score])> =
             pairs.iter().map(|(own, other)| (other.scores.as_slice(), own.scores.as_slice())).collect();
-        let named = |error| StageError::failed(format!("`{label}` cannot be compared with `{baseline}`: {error}"));
-        let images = Comparison::of(&scores, &self.bootstrap).map_err(named)?;
-        let images_verdict = Some(images.verdict(images.test.p, 1.0 - LEVEL));
-        let optim = pairs.first().map_or_else(String::new, |(own, _)| own.optim.clone());
-        Ok(GainRow { label: label.into(), optim, gains: gains.into(), images: Some(images), images_verdict })
+        Comparison::of(&scores, &self.bootstrap)
     }
 
     /// Trainings of two labels in the same group.
@@ -154,12 +166,12 @@ impl Study<'_> {
         }
     }
 
-    /// The mean curve of a label, of as many epochs as all its trainings have.
+    /// The mean curve of a label, as far as all its trainings have it.
     pub fn mean_curve(&self, label: &str, curve: fn(&Curves) -> &[f64]) -> Vec<(f64, f64)> {
-        let curves: Vec<&[f64]> = self.of(label).into_iter().map(|training| curve(&training.curves)).collect();
-        let epochs = curves.iter().map(|curve| curve.len()).min().unwrap_or_default();
-        let mean = |epoch: usize| curves.iter().map(|curve| curve[epoch]).sum::<f64>() / curves.len() as f64;
-        (0..epochs).map(|epoch| ((epoch + 1) as f64, mean(epoch))).collect()
+        let all: Vec<&Curves> = self.of(label).into_iter().map(|training| &training.curves).collect();
+        let points = all.iter().map(|curves| curve(curves).len()).min().unwrap_or_default();
+        let mean = |at: usize| all.iter().map(|curves| curve(curves)[at]).sum::<f64>() / all.len() as f64;
+        (0..points).map(|at| (all.first().map_or(0.0, |curves| curves.x(at)), mean(at))).collect()
     }
 }
 

@@ -52,14 +52,17 @@ impl Space {
     fn new(trained: &[Trained]) -> Space {
         let space = Space(tempfile::tempdir().unwrap());
         for (index, one) in trained.iter().enumerate() {
-            for name in ["history", "samples"] {
-                fs::create_dir_all(space.path(name, index)).unwrap();
-            }
-            fs::write(space.path("history", index).join(raw::FILE), history(one).to_string()).unwrap();
+            space.write(index, &history(one));
+            fs::create_dir_all(space.path("samples", index)).unwrap();
             fs::write(space.path("samples", index).join("samples.jsonl"), samples(one)).unwrap();
         }
         fs::create_dir_all(space.0.path().join("out")).unwrap();
         space
+    }
+
+    fn write(&self, index: usize, history: &Value) {
+        fs::create_dir_all(self.path("history", index)).unwrap();
+        fs::write(self.path("history", index).join(raw::FILE), history.to_string()).unwrap();
     }
 
     fn path(&self, name: &str, index: usize) -> PathBuf {
@@ -175,4 +178,86 @@ fn what_does_not_fit_together_is_said() {
         fields(json!({"accuracy_target": 0, "comparisons": itself})),
         ["accuracy_target", "comparisons[0].labels"]
     );
+}
+
+/// A training of text by its evaluations after 50, 100, 150 and 200 steps, all of them moved.
+fn of_text(label: &str, optim: &str, group: &str, (train, held_out, moved): ([f64; 4], [f64; 4], f64)) -> Value {
+    let entry = |at: usize| {
+        let (train, held_out) = (train[at] + moved, held_out[at] + moved);
+        json!({"step": 50 * (at + 1), "loss": 3.0, "eval_train_loss": train, "eval_loss": held_out})
+    };
+    let stamp = json!({"label": label, "group": group, "optim": optim, "learning_rate": 0.001});
+    json!({"log_history": (0..4).map(entry).collect::<Vec<_>>(), "stateful_callbacks": {"character_model": stamp}})
+}
+
+/// Two labels of three groups each; EXAdam's held-out loss rises at the end.
+fn texts() -> Space {
+    let space = Space::new(&[]);
+    let (adam, exadam) = ([2.4, 2.1, 1.9, 1.6], [2.0, 1.5, 1.0, 0.5]);
+    let (adam_held_out, exadam_held_out) = ([2.5, 2.25, 2.0, 1.75], [2.25, 1.75, 1.5, 2.0]);
+    for (index, (group, moved)) in [("1", [0.0, 0.0]), ("2", [0.02, 0.03]), ("3", [-0.01, -0.01])].iter().enumerate() {
+        space.write(index, &of_text("adam", "adam", group, (adam, adam_held_out, moved[0])));
+        space.write(3 + index, &of_text("exadam", "exadam", group, (exadam, exadam_held_out, moved[1])));
+    }
+    space
+}
+
+#[test]
+fn text_is_compared_by_its_last_and_its_lowest_losses() {
+    let report = texts().run(json!({"title": "Text"}), &[0, 1, 2, 3, 4, 5], &[]).unwrap();
+    let row = &report["comparisons"][0]["rows"][0];
+    let mean = |at: usize| &row["gains"][at]["mean"];
+    near(mean(0), (1.1 + 1.09 + 1.1) / 3.0);
+    near(mean(1), -(0.25 + 0.26 + 0.25) / 3.0);
+    near(mean(2), (0.25 + 0.24 + 0.25) / 3.0);
+    // Adam's lowest loss after 200 steps is reached after 100, 150 and 100.
+    near(mean(3), (50.0 + 25.0 + 50.0) / 3.0);
+    assert_eq!((&row["gains"][1]["verdict"], &row["gains"][2]["verdict"]), (&json!("worse"), &json!("better")));
+    near(&row["gains"][2]["interval"]["low"], 0.74 / 3.0 - 4.302_652_73 / 300.0);
+    assert!(row.get("images").is_none(), "{row}");
+    let lowest = |label: usize| &report["labels"][label]["means"][3]["mean"];
+    assert_eq!((lowest(0), lowest(1)), (&json!(200.0), &json!(150.0)));
+    // The notebooks' gains, and this run's beside those of the second version alone.
+    let (gains, beside) = (&report["published_gains"], report["beside"].as_array().unwrap());
+    near(&gains[5]["gain"], 1.505 - 1.571);
+    assert_eq!((beside.len(), &beside[3]), (8, &Value::Null));
+    near(&beside[5]["mean"], -0.76 / 3.0);
+    assert_eq!((report["published"].as_array().unwrap().len(), &report["steps"]), (14, &json!(200.0)));
+}
+
+#[test]
+fn the_page_of_text_has_its_tables_and_pictures() {
+    let space = texts();
+    let report = space.run(json!({"title": "Text"}), &[0, 1, 2, 3, 4, 5], &[]).unwrap();
+    let page = fs::read_to_string(space.0.path().join("out/report.html")).unwrap();
+    for text in ["nats a character", "14,335,553", "number 6 by the last", "▼ below zero", "AdEMAMix", "-0.253"] {
+        assert!(page.contains(text), "{text}");
+    }
+    assert!(!page.contains("NaN") && !page.contains("images") && page.ends_with(page::CLOSING));
+    let curves = ["published_curves", "curves"].map(|name| report[name].as_array().unwrap().clone()).concat();
+    assert_eq!(curves.len(), 2 * 2 + 2);
+    for curve in &curves {
+        let file = fs::read_to_string(space.0.path().join("out").join(curve["file"].as_str().unwrap())).unwrap();
+        assert!(file.contains(">step</text>"));
+    }
+    let last = &report["curves"][1]["lines"][1]["points"][3];
+    near(&last[0], 200.0);
+    near(&last[1], 2.0 + 0.02 / 3.0);
+}
+
+#[test]
+fn one_report_is_of_one_sort() {
+    let space = Space::new(&trained()[..1]);
+    space.write(1, &of_text("adam", "adam", "1", ([2.0; 4], [2.0; 4], 0.0)));
+    let error = |histories: &[usize], tested: &[usize]| space.run(json!({}), histories, tested).unwrap_err();
+    assert!(error(&[0, 1], &[0]).contains("histories of images and of text"));
+    assert!(error(&[1], &[0]).contains("samples of `adam`, group `1`, and no history"));
+    space.write(1, &json!({"log_history": [], "stateful_callbacks": {}}));
+    assert!(error(&[1], &[]).contains("it does not say which of the two it is of"));
+    space.write(
+        1,
+        &json!({"log_history": [{"loss": 1.0}], "stateful_callbacks": {"character_model":
+        {"label": "a", "group": "1", "optim": "adam", "learning_rate": 0.001}}}),
+    );
+    assert!(error(&[1], &[]).contains("missing field `step`; connect histories of `train-classifier`"));
 }
