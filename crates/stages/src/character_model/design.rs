@@ -1,7 +1,7 @@
 //! Which parameters the character model has, without any tensor.
 //!
-//! It is the class `BigramLanguageModel` of the notebook `mingpt.ipynb` (github.com/AhmedMostafa16/EXAdam), a decoder as
-//! GPT-2's with characters as tokens: learned embeddings of characters and of positions, blocks of attention and of a
+//! It is the class `BigramLanguageModel` of the notebook `mingpt.ipynb` (github.com/AhmedMostafa16/EXAdam), a decoder
+//! with characters as tokens: learned embeddings of characters and of positions, blocks of attention and of a
 //! ReLU layer four times as wide, each after a norm and beside a residual stream, a last norm, and a head of its own.
 //! Its heads are layers of their own, too: to an optimizer that looks at matrices they are several.
 

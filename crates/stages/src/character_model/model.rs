@@ -1,7 +1,7 @@
 //! The model of [`super::design`] in tensors: forward, loss and gradients.
 //!
-//! One thing is the notebook's and not GPT-2's: attention's scores are divided by the root of the model's width, not of a
-//! head's. So they begin smaller, by the root of the number of heads.
+//! One thing is the notebook's own: attention's scores are divided by the root of the model's width, where the paper
+//! (arXiv:1706.03762) has that of a head's. So they begin smaller, by the root of the number of heads.
 
 use std::collections::BTreeMap;
 
