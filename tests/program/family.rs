@@ -26,11 +26,15 @@ fn runs_once(space: &TestSpace, stages: usize) {
 }
 
 /// A file of an output of a stage.
-fn json_of(space: &TestSpace, output: &str, file: &str) -> Value {
+fn file_of(space: &TestSpace, output: &str, file: &str) -> Vec<u8> {
     space.expect(0, &format!("get pipeline.toml {output} got {SMOKE}"));
-    let value = serde_json::from_str(&space.read(&format!("got/{file}"))).unwrap();
+    let bytes = fs::read(space.path(&format!("got/{file}"))).unwrap();
     fs::remove_dir_all(space.path("got")).unwrap();
-    value
+    bytes
+}
+
+fn json_of(space: &TestSpace, output: &str, file: &str) -> Value {
+    serde_json::from_slice(&file_of(space, output, file)).unwrap()
 }
 
 /// Who is compared with whom on the pages of a report.
@@ -112,5 +116,43 @@ fn ablations_of_full_size_are_checked_and_planned() {
     for profile in ["", "--profile full"] {
         space.expect(0, &format!("check pipeline.toml {profile}"));
         space.expect(0, &format!("plan pipeline.toml {profile}"));
+    }
+}
+
+/// Where a generation is used for one update every ratio is 1, so the level at which it is taken changes nothing: the
+/// adapters are equal to the bit. With several updates they are not.
+#[test]
+fn medical_gspo_shows_where_the_level_of_the_ratio_tells() {
+    let space = shipped("medical-gspo");
+    runs_once(&space, 20);
+    let adapter = |run: &str| file_of(&space, &format!("gspo@run={run}.adapter"), "adapter_model.safetensors");
+    assert!(adapter("card") == adapter("card-token"), "the level told with one update a generation");
+    assert!(adapter("sequence") != adapter("token"), "the level did not tell with four updates a generation");
+    let prompts = String::from_utf8(file_of(&space, "questions.prompts", "train.jsonl")).unwrap();
+    assert!(prompts.contains("？") && prompts.contains("\"open\":true"), "{prompts}");
+    let report = json_of(&space, "report.report", "report.json");
+    let expected = [("sft", "gspo"), ("gspo-token", "gspo"), ("off-token", "off-sequence")];
+    assert_eq!(compared(&report), expected.map(|(left, right)| (left.to_string(), right.to_string())));
+}
+
+#[test]
+fn targets_that_a_hybrid_model_lacks_are_named() {
+    let space = shipped("medical-gspo");
+    let told = |targets: &str| {
+        let answer = space.expect(0, &format!("run pipeline.toml hybrid-sft@targets={targets} {SMOKE}"));
+        answer.stdout + &answer.stderr
+    };
+    let (card, all) = (told("card"), told("all-linear"));
+    assert!(card.contains("reaches attention in 1 of 4 layers") && card.contains("in_proj_qkv"), "{card}");
+    assert!(!all.contains("reaches attention"), "{all}");
+}
+
+#[test]
+fn the_card_s_model_and_a_served_judge_are_checked_and_planned() {
+    let space = shipped("medical-gspo");
+    for profile in ["qwen3.5-4b", "served-judge", "qwen3.5-4b --profile served-judge"] {
+        space.expect(0, &format!("check pipeline.toml --profile {profile}"));
+        let plan = space.expect(0, &format!("plan pipeline.toml --profile {profile}")).stdout;
+        assert!(plan.contains("`gspo@run=card` asks at most"), "{profile}: {plan}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use gazal_tasks::Benchmark;
 use serde::Serialize;
 
 use super::table::Columns;
@@ -21,6 +22,9 @@ pub const FREQUENT: &str = "most frequent answer";
 /// A question's right answer, and how many options it has where that is known.
 type Question = (usize, Option<usize>);
 
+/// From a benchmark's name and questions to an accuracy.
+type Score = fn(&str, &[Question]) -> Option<f64>;
+
 /// Every question that was asked, once: by benchmark, group and id.
 pub struct Questions<'a>(BTreeMap<&'a str, BTreeMap<&'a str, BTreeMap<&'a str, Question>>>);
 
@@ -38,7 +42,7 @@ impl<'a> Questions<'a> {
     }
 
     pub fn baselines(&self, columns: &Columns) -> Vec<Baseline> {
-        let of = |name, score: fn(&[Question]) -> Option<f64>| {
+        let of = |name, score: Score| {
             let cells =
                 columns.iter().map(|(_, benchmarks)| mean(benchmarks.iter().map(|name| self.score(name, score))));
             Baseline { name, cells: cells.collect() }
@@ -47,9 +51,9 @@ impl<'a> Questions<'a> {
     }
 
     /// The mean over groups, as models have it.
-    fn score(&self, benchmark: &str, score: fn(&[Question]) -> Option<f64>) -> Option<f64> {
+    fn score(&self, benchmark: &str, score: Score) -> Option<f64> {
         let groups = self.0.get(benchmark)?;
-        mean(groups.values().map(|group| score(&group.values().copied().collect::<Vec<_>>())))
+        mean(groups.values().map(|group| score(benchmark, &group.values().copied().collect::<Vec<_>>())))
     }
 
     /// How many different questions a benchmark has.
@@ -65,11 +69,15 @@ fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-fn guessing(questions: &[Question]) -> Option<f64> {
+fn guessing(_: &str, questions: &[Question]) -> Option<f64> {
     mean(questions.iter().map(|&(_, options)| options.map(|count| 1.0 / count as f64)))
 }
 
-fn frequent(questions: &[Question]) -> Option<f64> {
+/// Nothing where options are not shown, so that no answer is given twice.
+fn frequent(benchmark: &str, questions: &[Question]) -> Option<f64> {
+    if Benchmark::named(benchmark).is_some_and(|benchmark| benchmark.options < 2) {
+        return None;
+    }
     let mut counts = BTreeMap::<usize, usize>::new();
     questions.iter().for_each(|&(target, _)| *counts.entry(target).or_default() += 1);
     let most = counts.into_values().max()?;
@@ -84,9 +92,12 @@ mod tests {
 
     #[test]
     fn guessing_needs_every_count_of_options() {
+        let guessing = |questions: &[Question]| guessing("medqa", questions);
         assert_eq!(guessing(&[(0, Some(2)), (1, Some(4))]), Some(0.375));
         assert_eq!(guessing(&[(0, Some(2)), (1, None)]), None);
-        assert_eq!((guessing(&[]), frequent(&[])), (None, None));
-        assert_eq!(frequent(&[(0, None), (3, None), (3, None), (1, None)]), Some(0.5));
+        assert_eq!((guessing(&[]), frequent("medqa", &[])), (None, None));
+        let questions = [(0, None), (3, None), (3, None), (1, None)];
+        assert_eq!(frequent("medqa", &questions), Some(0.5));
+        assert_eq!(frequent("mini_medical_o1_verifiable", &questions), None);
     }
 }

@@ -12,6 +12,7 @@ use super::open::Language;
 pub struct Params {
     /// `en` or `zh`.
     #[serde(default, skip_serializing_if = "Language::is_english")]
+    #[schemars(extend("default" = "en"))]
     pub language: Language,
 }
 
