@@ -11,7 +11,7 @@ use gazal_data::{Draws, Stream, jsonl};
 use gazal_stage_api::{
     Context, Declared, InPort, JsonSchema, Kind, Level, OutPort, PortType, Problem as Mistake, StageError, Traits,
 };
-use gazal_tasks::{Benchmark, Extraction, extract};
+use gazal_tasks::{Benchmark, Extraction};
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
@@ -175,7 +175,7 @@ impl Examples<'_> {
             if !self.seen.insert(reasoning_prompt(&problem)) {
                 continue;
             }
-            if extract(&problem.completion(), &problem.item.options) == Extraction::Answer(problem.item.answer) {
+            if problem.item.read(&problem.completion()) == Extraction::Answer(problem.item.answer) {
                 problems.push(problem);
             } else {
                 self.dropped += 1;
