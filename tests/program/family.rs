@@ -156,3 +156,29 @@ fn the_card_s_model_and_a_served_judge_are_checked_and_planned() {
         assert!(plan.contains("`gspo@run=card` asks at most"), "{profile}: {plan}");
     }
 }
+
+/// The served judge of the file, with weights that know no tier in the place of the large model's.
+#[test]
+fn medical_gspo_asks_a_judge_that_a_stage_serves() {
+    let space = shipped("medical-gspo");
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/models/qwen3");
+    let text = space.read("pipeline.toml");
+    let fetched = "kind = \"fetch-model\"\nparams = { model_name_or_path = \"${params.judge_model}\" }";
+    let read = format!("kind = \"source\"\nparams = {{ path = \"{model}\", type = \"model\" }}");
+    let text = text
+        .replacen(fetched, &read, 1)
+        .replacen("judge_model = \"Qwen/Qwen3-8B\"\n", "", 1)
+        .replacen("judge-model.model", "judge-model.out", 1)
+        .replacen("max_tokens = 2048", "max_tokens = 4, prompt_template = \"{answer}\"", 1);
+    space.write("pipeline.toml", &text);
+    let programs = std::path::Path::new(env!("CARGO_BIN_EXE_gazal-pipe")).parent().unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let profiles = format!("{SMOKE} --profile served-judge");
+    let mut command = space.command(&format!("run pipeline.toml gspo@run=card {profiles}"));
+    let told = answer(&command.env("PATH", path).output().unwrap());
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    space.expect(0, &format!("get pipeline.toml gspo@run=card.history got {profiles}"));
+    let state: Value = serde_json::from_str(&space.read("got/trainer_state.json")).unwrap();
+    let missing = state["log_history"][0]["rewards/judge/missing"].as_f64().unwrap();
+    assert!(missing > 0.0, "random weights know no tiers, and what they say is no reward: {state}");
+}

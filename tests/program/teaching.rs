@@ -210,7 +210,11 @@ fn rows_are_graded_and_their_answers_regenerated() {
         let mut row = json!({ "id": format!("row-{at}"), "prompt": format!("question {at}"), "completion": completion,
             "scores": { "steps": 2 } });
         match at {
-            3 => row["answer"] = "gout".into(),
+            3 => {
+                row["answer"] = "gout".into();
+                row["item"] = json!({ "id": "row-3", "benchmark": "b", "question": "question 3", "options": ["gout"],
+                    "answer": 0, "open": true });
+            }
             _ => {
                 row["item"] = json!({ "id": format!("row-{at}"), "benchmark": "medqa", "cluster": "c",
                     "question": format!("question {at}"), "options": ["one", "two", "three"], "answer": 1 });

@@ -95,7 +95,7 @@ impl Subject {
         self.row
     }
 
-    /// The question with options that the row is about, where it is about one.
+    /// The question that the row is about, where it is about one with a known answer.
     fn item(&self) -> Result<Option<Item>, StageError> {
         self.row.get("item").filter(|item| !item.is_null()).map(|_| rows::item(&self.row, &self.id)).transpose()
     }
@@ -145,8 +145,8 @@ impl Grader<'_> {
         for (at, (subject, (reply, said))) in subjects.iter().zip(replies).enumerate() {
             let score = match (reply, subject.item()?) {
                 (None, _) => None,
-                (Some(reply), Some(item)) => right_option(&item, &reply),
-                (Some(reply), None) => {
+                (Some(reply), Some(item)) if !item.open => right_option(&item, &reply),
+                (Some(reply), _) => {
                     let both = [subject.answer(), reply.trim()];
                     let question = self.criteria.comparison(&subject.view, &subject.id, both)?;
                     wishes.push(Wish::new(question, &json!([subject.id, "same"])));

@@ -74,7 +74,8 @@ pub struct SymmetryStudy;
 impl Kind for SymmetryStudy {
     type Params = Params;
     const NAME: &'static str = "symmetry-study";
-    const REVISION: u32 = 1;
+    // 2: curves name no training.
+    const REVISION: u32 = 2;
     const DOC: &'static str = "Estimates what a symmetry is worth in data, beside what the study publishes.";
     const TRAITS: Traits = Traits::PLAIN;
 

@@ -3,7 +3,7 @@
 use gazal_data::Draws;
 
 use super::knowledge::{Condition, Fact};
-use super::open::Wording;
+use super::language::Wording;
 use super::problems::split_triples;
 use super::wording::Split;
 

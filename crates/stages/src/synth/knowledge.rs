@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::open::Language;
+use super::language::Language;
 
 /// One condition. Phrases are short, lower case, and worded alike where they mean the same.
 #[derive(Clone, Debug, Serialize, Deserialize)]

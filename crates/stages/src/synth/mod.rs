@@ -2,9 +2,11 @@
 //! network nor GPU.
 
 mod benchmarks;
+mod chinese;
 mod corpus;
 mod exercises;
 mod knowledge;
+mod language;
 mod open;
 mod problems;
 mod run;

@@ -18,7 +18,7 @@ use serde_json::Map;
 use super::corpus::page;
 use super::exercises::{exercise, first_exercise};
 use super::knowledge::{Condition, Fact};
-use super::open::Language;
+use super::language::Language;
 use super::problems::{Maker, Problem, answer_name};
 use super::wording::Split;
 use crate::rows::{Example, Question, Text};

@@ -4,7 +4,7 @@ use gazal_stage_api::{Context, Declared, InPort, JsonSchema, Kind, OutPort, Port
 use serde::{Deserialize, Serialize};
 
 use super::knowledge;
-use super::open::Language;
+use super::language::Language;
 
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

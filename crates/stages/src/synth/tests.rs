@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::exercises::exercise;
 use super::knowledge::{Fact, conditions};
-use super::open::Language;
+use super::language::Language;
 use super::problems::{Maker, Problem};
 use super::run::draw;
 use super::wording::{self, Split};

@@ -3,9 +3,9 @@
 
 use gazal_data::Draws;
 
-use super::wording::Wording;
 use crate::synth::exercises::phrases;
 use crate::synth::knowledge::Condition;
+use crate::synth::language::Wording;
 
 /// Phrases in numbered drawers, and what one of them holds, in the form of a reasoned answer.
 pub fn drill(conditions: &[Condition], wording: &Wording, draws: &mut Draws) -> String {

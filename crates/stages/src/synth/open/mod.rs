@@ -1,12 +1,10 @@
 //! `open-questions`: questions that are asked without options and answered in words, in English or Chinese, with a
 //! textbook that tells the answers, reasoning examples in the layout of `medical-o1-reasoning-SFT`, and a held-out set.
 
-mod chinese;
 mod drill;
 mod problems;
 #[cfg(test)]
 mod tests;
-mod wording;
 
 use std::collections::BTreeSet;
 
@@ -19,12 +17,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
 use super::corpus::page;
+use super::language::Language;
 use super::run::read_conditions;
 use super::wording::Split;
 use crate::rows::{Question, Text};
 use drill::drill;
 use problems::{OpenMaker, OpenProblem};
-pub use wording::{Language, Wording};
 
 /// The benchmark that held-out questions belong to.
 const SET: &str = "mini_medical_o1_verifiable";

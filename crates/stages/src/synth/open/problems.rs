@@ -5,8 +5,8 @@
 use gazal_data::Draws;
 use gazal_tasks::Item;
 
-use super::wording::Wording;
 use crate::synth::knowledge::{Condition, Fact};
+use crate::synth::language::Wording;
 use crate::synth::problems::split_triples;
 use crate::synth::wording::Split;
 
@@ -52,8 +52,8 @@ impl OpenMaker<'_> {
         let reasoning = Wording::fill(self.wording.pointing, &[("{f}", &listed), ("{c}", &condition.name)]);
         let fits = |other: &&Condition| findings.iter().all(|finding| other.findings.iter().any(|own| own == finding));
         let others = self.conditions.iter().filter(|other| !fits(other));
-        let wrong = self.wrong(condition, &condition.name, others.map(|other| (other, other.name.as_str())));
-        self.problem(index, question, reasoning, wrong)
+        let answers = self.answers(condition, &condition.name, others.map(|other| (other, other.name.as_str())));
+        self.problem(index, question, reasoning, answers)
     }
 
     fn fact(&self, index: usize, fact: Fact, draws: &mut Draws) -> OpenProblem {
@@ -63,12 +63,12 @@ impl OpenMaker<'_> {
         let right = fact.of(condition);
         let statement = (self.wording.statements)(fact).first().copied().unwrap_or_default();
         let reasoning = Wording::fill(statement, &[("{c}", &condition.name), ("{x}", right)]);
-        let wrong = self.wrong(condition, right, self.conditions.iter().map(|other| (other, fact.of(other))));
-        self.problem(index, question, reasoning, wrong)
+        let answers = self.answers(condition, right, self.conditions.iter().map(|other| (other, fact.of(other))));
+        self.problem(index, question, reasoning, answers)
     }
 
     /// The right answer, and then others of the same sort, those of the same specialty first.
-    fn wrong<'a>(
+    fn answers<'a>(
         &self,
         condition: &Condition,
         right: &'a str,

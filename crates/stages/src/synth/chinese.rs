@@ -1,9 +1,9 @@
-//! What is said and asked in Chinese, in two sets as in English (`super::super::wording`): no template is in both.
+//! What is said and asked in Chinese, in two sets as in English (`super::wording`): no template is in both.
 //! `{c}` is the condition, `{f}` its findings, `{x}` the fact.
 
-use super::wording::Wording;
-use crate::synth::knowledge::Fact;
-use crate::synth::wording::Split;
+use super::knowledge::Fact;
+use super::language::Wording;
+use super::wording::Split;
 
 pub const CHINESE: Wording = Wording {
     vignettes,

@@ -1,12 +1,12 @@
-//! How things are said in a language.
+//! The languages that the knowledge base is told in, and how things are said in each.
 
 use gazal_stage_api::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::chinese::CHINESE;
-use crate::synth::knowledge::Fact;
-use crate::synth::problems::capital;
-use crate::synth::wording::{self, Split};
+use super::knowledge::Fact;
+use super::problems::capital;
+use super::wording::{self, Split};
 
 /// What the knowledge base can be told in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
