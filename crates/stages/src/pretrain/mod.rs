@@ -1,5 +1,5 @@
-//! `pretrain`: a decoder of Qwen3's or Qwen3.5's architecture from scratch, on text packed into blocks. The stand-in, on a CPU, for the
-//! base model that a full run fetches.
+//! `pretrain`: a decoder of Qwen3's or Qwen3.5's architecture from scratch, on text packed into blocks. The stand-in, on
+//! a CPU, for the base model that a full run fetches.
 
 use gazal_lm::{Config, Initialization, Tokenizer, Trainable, init};
 use gazal_stage_api::{
