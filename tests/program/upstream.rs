@@ -41,8 +41,8 @@ fn has_test(source: &str, name: &str) -> bool {
     let lines: Vec<&str> = source.lines().map(str::trim).collect();
     let is_test = |at: usize| {
         let above = lines[..at].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//"));
-        let above: Vec<&str> = above.copied().collect();
-        above.contains(&"#[test]") && !above.iter().any(|line| line.starts_with("#[ignore"))
+        let attributes: Vec<&str> = above.filter_map(|line| line.strip_prefix("#[")).collect();
+        attributes.contains(&"test]") && !attributes.iter().any(|attribute| attribute.starts_with("ignore"))
     };
     (0..lines.len()).any(|at| lines[at].starts_with(&format!("fn {name}(")) && is_test(at))
 }

@@ -1,6 +1,7 @@
 //! The built-in stage kinds, one folder each, and the one list of them.
 
 mod character_model;
+mod checkpoints;
 mod classifier;
 mod comparing;
 mod contamination;

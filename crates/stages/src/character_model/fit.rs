@@ -5,13 +5,13 @@
 
 use gazal_data::Stream;
 use gazal_lm::device::within;
-use gazal_stage_api::{Context, Level, StageError};
-use gazal_train::{OptimConfig, Optimizer, Plateau, Schedule, latest_checkpoint, save_vectors};
+use gazal_stage_api::{Context, StageError};
+use gazal_train::{OptimConfig, Optimizer, Plateau, Schedule};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::model::Network;
 use super::text::{Batch, Text};
+use crate::checkpoints::{Saving, finite, resume};
 
 pub struct Settings {
     pub optim: OptimConfig,
@@ -24,8 +24,7 @@ pub struct Settings {
     pub eval_batches: u64,
     /// Steps between progress reports.
     pub logging_steps: u64,
-    pub save_steps: u64,
-    pub save_total_limit: usize,
+    pub saving: Saving,
 }
 
 /// An entry of the log: one evaluation.
@@ -94,12 +93,8 @@ pub fn fit(
     let mut optimizer = Optimizer::new(settings.optim);
     let mut progress = Progress { plateau: Plateau::new(&settings.schedule), ..Progress::default() };
     let mut step = 0;
-    if let Some(checkpoint) = latest_checkpoint(context.wip()).map_err(StageError::failed)? {
-        let saved = checkpoint.restore_vectors(&mut optimizer, &device).map_err(StageError::failed)?;
-        network.restore(&saved).map_err(|name| StageError::failed(format!("the checkpoint lacks `{name}`")))?;
-        progress = serde_json::from_value(checkpoint.extra.clone()).map_err(StageError::failed)?;
-        step = checkpoint.step;
-        context.say(Level::Info, format!("resumed from step {step}"));
+    if let Some(resumed) = resume(context, (&mut optimizer, &device), |saved| network.restore(saved))? {
+        (step, progress) = resumed;
     }
     while step < settings.schedule.total_steps {
         let batch = Batch::drawn(text.train(), settings.batch, &places, step);
@@ -118,24 +113,9 @@ pub fn fit(
         if is_last || step.is_multiple_of(settings.logging_steps) {
             show(context, settings, &progress, step, loss);
         }
-        let cancelled = context.cancelled();
-        if cancelled || (settings.save_steps > 0 && step.is_multiple_of(settings.save_steps)) {
-            let kept = (&optimizer, &json!(progress));
-            save_vectors(context.wip(), &network.named(), kept, settings.save_total_limit)
-                .map_err(StageError::failed)?;
-        }
-        if cancelled {
-            return Err(StageError::Cancelled);
-        }
+        settings.saving.after(step, context, || network.named(), (&optimizer, &progress))?;
     }
     Ok(progress)
-}
-
-fn finite(loss: f64, step: u64) -> Result<(), StageError> {
-    match loss.is_finite() {
-        true => Ok(()),
-        false => Err(StageError::failed(format!("step {step}: the loss is {loss}. Lower `learning_rate`."))),
-    }
 }
 
 fn close(progress: &mut Progress, settings: &Settings, losses: [f64; 2], (step, learning_rate): (u64, f64)) {

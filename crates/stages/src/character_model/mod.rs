@@ -22,6 +22,7 @@ use gazal_train::{OptimArgs, OptimConfig, OptimKind, SchedulerArgs, SchedulerTyp
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::checkpoints::Saving;
 use crate::defaults::check_positive;
 use crate::history::History;
 use crate::optimization::{Optimization, optimization};
@@ -246,8 +247,7 @@ impl Params {
             eval_steps: self.eval_steps,
             eval_batches: self.eval_batches,
             logging_steps: self.logging_steps,
-            save_steps: self.save_steps,
-            save_total_limit: self.save_total_limit,
+            saving: Saving { steps: self.save_steps, total_limit: self.save_total_limit },
         }
     }
 

@@ -2,14 +2,14 @@
 
 use gazal_data::Stream;
 use gazal_lm::device::within;
-use gazal_stage_api::{Context, Level, StageError};
-use gazal_train::{OptimConfig, Optimizer, Plateau, Schedule, latest_checkpoint, save_vectors};
+use gazal_stage_api::{Context, StageError};
+use gazal_train::{OptimConfig, Optimizer, Plateau, Schedule};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::augmentation::{Augmentation, shown};
 use super::images::Images;
 use super::model::{Batch, Network, Scored, score};
+use crate::checkpoints::{Saving, finite, resume};
 
 /// Images that are evaluated at a time.
 const AT_ONCE: usize = 500;
@@ -23,8 +23,7 @@ pub struct Settings {
     pub augments_validation: bool,
     /// Steps between progress reports.
     pub logging_steps: u64,
-    pub save_steps: u64,
-    pub save_total_limit: usize,
+    pub saving: Saving,
 }
 
 /// Which images are trained on, and which validated on.
@@ -99,12 +98,8 @@ pub fn fit(
     let mut optimizer = Optimizer::new(settings.optim);
     let mut progress = Progress { plateau: Plateau::new(&settings.schedule), ..Progress::default() };
     let mut step = 0;
-    if let Some(checkpoint) = latest_checkpoint(context.wip()).map_err(StageError::failed)? {
-        let saved = checkpoint.restore_vectors(&mut optimizer, &device).map_err(StageError::failed)?;
-        network.restore(&saved).map_err(|name| StageError::failed(format!("the checkpoint lacks `{name}`")))?;
-        progress = serde_json::from_value(checkpoint.extra.clone()).map_err(StageError::failed)?;
-        step = checkpoint.step;
-        context.say(Level::Info, format!("resumed from step {step}"));
+    if let Some(resumed) = resume(context, (&mut optimizer, &device), |saved| network.restore(saved))? {
+        (step, progress) = resumed;
     }
     let steps = steps_of_epoch(split.train.len(), settings.per_device_train_batch_size);
     let mut places = Vec::new();
@@ -118,10 +113,7 @@ pub fn fit(
         let rows: Vec<usize> = shown.map(|&place| split.train[place]).collect();
         let batch = batch(split.images, &rows, Some((&settings.augmentation, &augmentation, epoch)));
         let (scored, gradients) = within(&device, || network.learn(&batch, |layer| dropout.quick(step, layer)));
-        if !scored.loss.is_finite() {
-            let text = format!("step {}: the loss is {}. Lower `learning_rate`.", step + 1, scored.loss);
-            return Err(StageError::failed(text));
-        }
+        finite(scored.loss, step + 1)?;
         let rate = progress.plateau.map_or_else(|| settings.schedule.rate(step), |plateau| plateau.rate);
         within(&device, || optimizer.step_vectors(network.vectors(), &gradients, rate));
         step += 1;
@@ -132,15 +124,7 @@ pub fn fit(
         if step == settings.schedule.total_steps || step.is_multiple_of(settings.logging_steps) {
             show(context, settings, &progress, step, scored.loss / rows.len() as f64);
         }
-        let cancelled = context.cancelled();
-        if cancelled || (settings.save_steps > 0 && step.is_multiple_of(settings.save_steps)) {
-            let kept = (&optimizer, &json!(progress));
-            save_vectors(context.wip(), &network.named(), kept, settings.save_total_limit)
-                .map_err(StageError::failed)?;
-        }
-        if cancelled {
-            return Err(StageError::Cancelled);
-        }
+        settings.saving.after(step, context, || network.named(), (&optimizer, &progress))?;
     }
     Ok(progress)
 }

@@ -25,6 +25,7 @@ use gazal_train::{OptimArgs, OptimConfig, OptimKind, SchedulerArgs, SchedulerTyp
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::checkpoints::Saving;
 use crate::defaults::check_positive;
 use crate::eval::{Protocol, Sample};
 use crate::history::History;
@@ -232,8 +233,7 @@ impl Params {
             augmentation: self.augmentation.clone(),
             augments_validation: self.validation_transform == Transform::Augmented,
             logging_steps: self.logging_steps,
-            save_steps: self.save_steps,
-            save_total_limit: self.save_total_limit,
+            saving: Saving { steps: self.save_steps, total_limit: self.save_total_limit },
         }
     }
 
