@@ -149,6 +149,13 @@ fn one_file_names_backends() {
 }
 
 #[test]
+fn one_file_is_unsafe() {
+    let all = rows().iter().flat_map(|row| files(&row.sources())).collect::<Vec<_>>();
+    let named: Vec<_> = all.iter().filter(|file| !said(file, &["unsafe_code".into()]).is_empty()).collect();
+    assert_eq!(named, [&root().join("crates/kernels/src/memory.rs")]);
+}
+
+#[test]
 fn a_word_in_a_comment_or_a_test_is_no_offence() {
     let text = "// toml\nlet a = 1;\n#[cfg(test)]\nmod tests { toml }\n";
     assert_eq!(code(text).collect::<Vec<_>>(), [(2, "let a = 1;")]);

@@ -10,7 +10,7 @@
 //! one pass forward and one backward, which computes anew what is cheaper to compute than to keep.
 //!
 //! Knows no tensors: slices in, vectors out. Vectors are `pulp`'s, which chooses the widest that the processor has and
-//! needs no `unsafe` here. Whatever is reduced is reduced in an order that does not depend on the number of threads.
+//! needs no `unsafe` here; the one call that does is in `memory.rs`. Whatever is reduced is reduced in an order that does not depend on the number of threads.
 
 mod adapted;
 mod attention;
@@ -19,6 +19,7 @@ mod check;
 mod exp;
 mod gate;
 mod matrix;
+mod memory;
 mod norm;
 mod packed;
 mod product;
@@ -31,6 +32,7 @@ pub use adapted::{adapt, adapt_backward};
 pub use attention::{AttentionShape, Kept, attention, attention_backward, attention_kept};
 pub use gate::{swiglu, swiglu_backward};
 pub use matrix::Matrix;
+pub use memory::keep_memory;
 pub use norm::{Normed, rms_norm, rms_norm_backward};
 pub use packed::{Form, Packed};
 pub use product::{add_product, product};
