@@ -44,9 +44,10 @@ pub(crate) fn gated(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
     binary((gate, up), Gate)
 }
 
-/// `a·b` in float32, with the transpose of each that is said to be `transposed`. Each may be float32 or bfloat16.
+/// `a·b` in float32, with the transpose of each that is said to be `transposed`. Each may be float32 or bfloat16; or both
+/// float64, and so is the product.
 pub fn product([a, b]: [Tensor<2>; 2], transposed: [bool; 2]) -> Tensor<2> {
-    if host::on_host(&a) {
+    if host::on_host(&a) && a.dtype() != DType::F64 {
         return binary((a, b), Product { transposed });
     }
     composed_product([a, b], transposed)
@@ -56,10 +57,10 @@ pub fn product([a, b]: [Tensor<2>; 2], transposed: [bool; 2]) -> Tensor<2> {
 fn composed_product([a, b]: [Tensor<2>; 2], transposed: [bool; 2]) -> Tensor<2> {
     let turned = |tensor: Tensor<2>, transposed| if transposed { tensor.transpose() } else { tensor };
     let (a, b) = (turned(a, transposed[0]), turned(b, transposed[1]));
-    match [a.dtype(), b.dtype()] {
-        [DType::F32, DType::F32] => a.matmul(b),
-        _ => a.cast(DType::BF16).matmul(b.cast(DType::BF16)).cast(DType::F32),
+    if [a.dtype(), b.dtype()].contains(&DType::BF16) {
+        return a.cast(DType::BF16).matmul(b.cast(DType::BF16)).cast(DType::F32);
     }
+    a.matmul(b)
 }
 
 /// The rows of a matrix with these numbers, in float32.

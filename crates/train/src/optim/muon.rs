@@ -5,6 +5,7 @@
 //! and the rest. The rest, which is AdamW's: vectors, embeddings and the head.
 
 use burn::tensor::Tensor;
+use gazal_lm::product;
 
 use super::Move;
 use super::config::is_vocabulary;
@@ -39,8 +40,8 @@ fn orthogonal(matrix: Tensor<2>, steps: usize) -> Tensor<2> {
     let norm = matrix.clone().powi_scalar(2).sum().sqrt().add_scalar(1e-7).reshape([1, 1]);
     let [a, b, c] = QUINTIC;
     (0..steps).fold(matrix / norm, |x, _| {
-        let gram = x.clone().matmul(x.clone().transpose());
-        let factor = gram.clone().mul_scalar(b) + gram.clone().matmul(gram).mul_scalar(c);
-        factor.matmul(x.clone()) + x.mul_scalar(a)
+        let gram = product([x.clone(), x.clone()], [false, true]);
+        let factor = gram.clone().mul_scalar(b) + product([gram.clone(), gram], [false, false]).mul_scalar(c);
+        product([factor, x.clone()], [false, false]) + x.mul_scalar(a)
     })
 }
