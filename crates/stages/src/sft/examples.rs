@@ -4,19 +4,46 @@ use gazal_lm::{ChatOptions, Tokenizer};
 use gazal_stage_api::{Context, JsonSchema, Level, StageError};
 use gazal_train::Sequence;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::rows::read_split;
 
-/// A row in one of three forms: `messages`; `prompt` and `completion`; `text`.
+/// A row in one of five forms: `messages`; `conversations`, ShareGPT's name of them; `prompt` and `completion`; `text`;
+/// `input_ids`, perhaps with `labels`.
 #[derive(Deserialize)]
 struct Row {
     messages: Option<Vec<Value>>,
+    conversations: Option<Vec<Turn>>,
     #[serde(default)]
     tools: Option<Vec<Value>>,
     prompt: Option<Words>,
     completion: Option<Words>,
     text: Option<String>,
+    input_ids: Option<Vec<u32>>,
+    /// The tokens, and [`IGNORED`] in the place of those that are not learnt.
+    labels: Option<Vec<i64>>,
+}
+
+/// A label that says nothing, in PyTorch and wherever its losses are known.
+const IGNORED: i64 = -100;
+
+/// A message as ShareGPT has it.
+#[derive(Deserialize)]
+struct Turn {
+    from: String,
+    value: String,
+}
+
+impl Turn {
+    fn message(&self) -> Result<Value, String> {
+        let role = match self.from.as_str() {
+            "human" | "user" => "user",
+            "gpt" | "assistant" => "assistant",
+            "system" => "system",
+            other => return Err(format!("`conversations` has a turn from `{other}`, not from human, gpt or system")),
+        };
+        Ok(json!({ "role": role, "content": self.value }))
+    }
 }
 
 #[derive(Deserialize)]
@@ -48,6 +75,9 @@ pub struct Reading<'a> {
     /// For conversations: only what the template marks as the assistant's.
     pub assistant_only_loss: bool,
 }
+
+const FORMS: &str = "has to have `messages`, or `conversations`, or `prompt` and `completion` (both texts or both messages), \
+    or `text`, or `input_ids`, and only one of these";
 
 impl Reading<'_> {
     /// The sequences of a split. What is cut off, too long or without anything to learn is counted and said.
@@ -83,26 +113,50 @@ impl Reading<'_> {
     }
 
     fn sequence(&self, row: &Row) -> Result<Sequence, String> {
+        let forms = [row.messages.is_some(), row.conversations.is_some(), row.text.is_some(), row.input_ids.is_some()];
+        let forms = forms.into_iter().filter(|has| *has).count();
         match row {
-            Row { messages: Some(messages), prompt: None, completion: None, text: None, .. } => {
-                self.conversation(messages, row)
+            Row {
+                prompt: Some(Words::Text(prompt)),
+                completion: Some(Words::Text(completion)),
+                input_ids: None,
+                ..
+            } => self.joined(prompt, completion, true),
+            Row {
+                prompt: Some(Words::Messages(prompt)),
+                completion: Some(Words::Messages(completion)),
+                input_ids: None,
+                ..
+            } => self.continued(prompt, completion, row),
+            Row { prompt: Some(_), .. } | Row { completion: Some(_), .. } => Err(FORMS.into()),
+            _ if forms != 1 => Err(FORMS.into()),
+            Row { messages: Some(messages), .. } => self.conversation(messages, row),
+            Row { conversations: Some(turns), .. } => {
+                let messages = turns.iter().map(Turn::message).collect::<Result<Vec<_>, _>>()?;
+                self.conversation(&messages, row)
             }
-            Row { prompt: Some(Words::Text(prompt)), completion: Some(Words::Text(completion)), .. } => {
-                self.joined(prompt, completion, true)
-            }
-            Row { prompt: Some(Words::Messages(prompt)), completion: Some(Words::Messages(completion)), .. } => {
-                self.continued(prompt, completion, row)
-            }
-            Row { text: Some(text), prompt: None, completion: None, messages: None, .. } => {
+            Row { text: Some(text), .. } => {
                 let mut ids = self.encode(text)?;
                 self.end(&mut ids);
                 Ok(Sequence::new(ids, 1))
             }
-            _ => {
-                Err("has to have `messages`, or `prompt` and `completion` (both texts or both messages), or `text`"
-                    .into())
-            }
+            Row { input_ids: Some(ids), labels, .. } => self.tokenized(ids, labels.as_deref()),
+            _ => Err(FORMS.into()),
         }
+    }
+
+    /// Tokens as they are: nothing is put behind them.
+    fn tokenized(&self, ids: &[u32], labels: Option<&[i64]>) -> Result<Sequence, String> {
+        let known = self.tokenizer.vocab_size();
+        if let Some(id) = ids.iter().find(|id| **id as usize >= known) {
+            return Err(format!("`input_ids` has {id}, and the tokenizer knows {known} tokens"));
+        }
+        let Some(labels) = labels else { return Ok(Sequence::new(ids.to_vec(), 1)) };
+        let fits = |(id, label): (&u32, &i64)| *label == IGNORED || *label == i64::from(*id);
+        if labels.len() != ids.len() || !ids.iter().zip(labels).all(fits) {
+            return Err(format!("`labels` are not `input_ids` with {IGNORED} in the place of some"));
+        }
+        Ok(Sequence::masked(ids.to_vec(), labels.iter().map(|label| *label != IGNORED).collect()))
     }
 
     fn conversation(&self, messages: &[Value], row: &Row) -> Result<Sequence, String> {
@@ -166,11 +220,9 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
 
+    use super::*;
     use gazal_lm::ChatTemplate;
     use gazal_stage_api::{Backend, DeviceRequest, Event, Folders, Precision};
-    use serde_json::json;
-
-    use super::*;
 
     /// With a template that marks what the assistant says.
     fn tokenizer() -> Tokenizer {
@@ -229,6 +281,33 @@ mod tests {
         ended
             .iter()
             .for_each(|row| assert_eq!(told(&plain, row).unwrap().0, format!("abcd{eos}"), "one end is enough"));
+    }
+
+    #[test]
+    fn turns_of_sharegpt_and_tokens_are_read_as_they_are() {
+        let tokenizer = tokenizer();
+        let (plain, marked) = (reading(&tokenizer), Reading { assistant_only_loss: true, ..reading(&tokenizer) });
+        let turns = |second: &str| json!([{"from": "human", "value": "ab"}, {"from": second, "value": "cd"}]);
+        let (all, learnt) = told(&marked, &json!({"conversations": turns("gpt")})).unwrap();
+        assert_eq!((all.as_str(), learnt.as_str()), ("user: ab\nassistant: cd.\n", "cd."));
+        let error = told(&plain, &json!({"conversations": turns("bard")})).unwrap_err();
+        assert!(error.contains("from `bard`"), "{error}");
+
+        let ids = tokenizer.encode("abcd").unwrap();
+        let row = |labels: Vec<i64>| told(&plain, &json!({"input_ids": ids, "labels": labels}));
+        let mut labels: Vec<i64> = ids.iter().map(|id| (*id).into()).collect();
+        assert_eq!(row(labels.clone()), told(&plain, &json!({"input_ids": ids})));
+        let last = tokenizer.spell(ids[ids.len() - 1]).unwrap();
+        labels[..ids.len() - 1].fill(IGNORED);
+        assert_eq!(row(labels.clone()), Ok(("abcd".into(), last)), "nothing is put behind them");
+        labels[0] = 1 + i64::from(ids[0]);
+        for wrong in [labels, vec![IGNORED]] {
+            assert!(row(wrong).unwrap_err().contains("`labels`"));
+        }
+        let unknown = told(&plain, &json!({"input_ids": [1_000_000]})).unwrap_err();
+        assert!(unknown.contains("1000000"), "{unknown}");
+        let twice = told(&plain, &json!({"input_ids": ids, "text": "abcd"})).unwrap_err();
+        assert!(twice.contains("only one of these"), "{twice}");
     }
 
     #[test]
