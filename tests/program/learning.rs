@@ -118,10 +118,15 @@ fn rows_that_come_out_equal(space: &TestSpace) {
     assert_eq!(ran(&done), ["synth"], "equal rows stop the wave");
 }
 
-/// Every file of a stage's value outputs, copied out of a store: name to bytes.
-fn value_outputs(space: &TestSpace, words: &str, stage: &str, store: &str) -> BTreeMap<String, Vec<u8>> {
+/// Every file of a stage's value outputs, what it trained and its record, copied out of a store: name to bytes.
+fn value_outputs(
+    space: &TestSpace,
+    words: &str,
+    (stage, trained): (&str, &str),
+    store: &str,
+) -> BTreeMap<String, Vec<u8>> {
     let mut all = BTreeMap::new();
-    for output in ["adapter", "history"] {
+    for output in [trained, "history"] {
         let folder = format!("{store}-{output}");
         let words = words.replacen(stage, &format!("{stage}.{output} {folder}"), 1);
         space.expect(0, &format!("get {words} --store {store}"));
@@ -147,14 +152,33 @@ fn has_checkpoint(store: &Path) -> bool {
     wip.exists() && files(&wip).iter().any(|path| path.to_string_lossy().contains("checkpoint-1"))
 }
 
-/// A stage that was killed at a checkpoint and taken up again leaves what one leaves that was not: the adapter's two
-/// files, the two of the record, and so many files of completions.
-fn killed_and_resumed(stage: &str, settings: &str, completions: usize) {
-    let space = shipped();
+/// A stage that is killed and taken up again.
+struct Killed {
+    space: TestSpace,
+    stage: &'static str,
+    /// The stage before it, and the output that is what it trained.
+    before: &'static str,
+    trained: &'static str,
+    settings: String,
+    /// Files of its outputs.
+    files: usize,
+}
+
+impl Killed {
+    /// A stage of the shipped pipeline, whose outputs are the adapter's two files, the two of the record, and so many files
+    /// of completions.
+    fn shipped(stage: &'static str, settings: &str, completions: usize) -> Killed {
+        let before = if stage == "sft" { "base" } else { "sft" };
+        let files = 4 + completions;
+        Killed { space: shipped(), stage, before, trained: "adapter", settings: settings.into(), files }
+    }
+}
+
+/// A stage that was killed at a checkpoint and taken up again leaves what one leaves that was not.
+fn killed_and_resumed(Killed { space, stage, before, trained, settings, files }: &Killed) {
     let words = format!("pipeline.toml {stage} {SMOKE} {settings}");
     space.expect(0, &format!("run {words} --store undisturbed"));
 
-    let before = if stage == "sft" { "base" } else { "sft" };
     space.expect(0, &format!("run pipeline.toml {before} {SMOKE} {settings} --store killed"));
     let store = space.path("killed");
     let mut runner = space.start(&format!("run {words} --store killed"));
@@ -167,9 +191,9 @@ fn killed_and_resumed(stage: &str, settings: &str, completions: usize) {
 
     let log = space.expect(0, &format!("run --json {words} --store killed")).stdout;
     assert!(log.contains("resumed from step"), "{log}");
-    let resumed = value_outputs(&space, &words, stage, "killed");
-    assert_eq!(resumed.len(), 4 + completions, "{:?}", resumed.keys());
-    let undisturbed = value_outputs(&space, &words, stage, "undisturbed");
+    let resumed = value_outputs(space, &words, (stage, trained), "killed");
+    assert_eq!(resumed.len(), *files, "{:?}", resumed.keys());
+    let undisturbed = value_outputs(space, &words, (stage, trained), "undisturbed");
     let changed: Vec<&String> = resumed.keys().filter(|name| resumed.get(*name) != undisturbed.get(*name)).collect();
     assert!(changed.is_empty() && resumed.len() == undisturbed.len(), "{stage} came out otherwise: {changed:?}");
 }
@@ -210,18 +234,19 @@ fn near(a: &Value, b: &Value) -> bool {
 
 #[test]
 fn sft_killed_and_resumed_gives_the_same_bytes() {
-    killed_and_resumed(
+    killed_and_resumed(&Killed::shipped(
         "sft",
         "--set stages.sft.params.num_train_epochs=30 --set stages.sft.params.early_stopping_patience=0 \
          --set stages.sft.params.save_steps=10",
         0,
-    );
+    ));
 }
 
 #[test]
 fn grpo_killed_and_resumed_gives_the_same_bytes() {
     let set = ["max_steps=120", "log_completions=true", "save_steps=7"];
-    killed_and_resumed("grpo", &set.map(|set| format!("--set stages.grpo.params.{set}")).join(" "), 120);
+    let settings = set.map(|set| format!("--set stages.grpo.params.{set}")).join(" ");
+    killed_and_resumed(&Killed::shipped("grpo", &settings, 120));
 }
 
 /// I19 with all that a run may carry from step to step: batches of prompts that were drawn and not used, several
@@ -241,7 +266,76 @@ fn grpo_with_a_moving_reference_killed_and_resumed_gives_the_same_bytes() {
     ];
     let narrow = ["base", "sft", "grpo"].map(|stage| format!("--set stages.{stage}.precision=bf16")).join(" ");
     let set = set.map(|set| format!("--set stages.grpo.params.{set}")).join(" ");
-    killed_and_resumed("grpo", &format!("{narrow} {set}"), 30);
+    killed_and_resumed(&Killed::shipped("grpo", &format!("{narrow} {set}"), 30));
+}
+
+/// The shipped pipeline with `use_peft = false` in both stages that have it: SFT makes a model, and GRPO goes on from it.
+fn without_adapters() -> TestSpace {
+    let space = shipped();
+    let mut text = space.read("pipeline.toml");
+    for (from, to) in [
+        ("\nlora_r = 16\nlora_alpha = 16\nuse_dora = true\nuse_rslora = true\n", "\nuse_peft = false\n"),
+        ("[profiles.smoke.stages.sft.params]\nlora_r = 4\n", "[profiles.smoke.stages.sft.params]\n"),
+        ("model = \"base.model\", adapter = \"sft.adapter\", prompts", "model = \"sft.model\", prompts"),
+        ("\n[stages.grpo.params]\n", "\n[stages.grpo.params]\nuse_peft = false\n"),
+        ("model = \"base.model\", adapter = \"sft.adapter\" },", "model = \"sft.model\", adapter = \"\" },"),
+        ("model = \"base.model\", adapter = \"grpo.adapter\" },", "model = \"grpo.model\", adapter = \"\" },"),
+        ("kind = \"merge\"", "kind = \"merge\"\nenabled = false"),
+        ("  { name = \"merged\", model = \"merge.model\", adapter = \"\" },\n", ""),
+        (", \"merged\"]", "]"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    space.write("pipeline.toml", &text);
+    space
+}
+
+#[test]
+fn whole_models_are_trained_and_evaluated() {
+    let space = without_adapters();
+    let done = states(&space, "");
+    assert!(done.len() == STAGES.len() - 2 && done.iter().all(|(_, state)| state == "ran"), "{done:?}");
+    let weights = |stage: &str| {
+        space.expect(0, &format!("get pipeline.toml {stage}.model {stage} {SMOKE}"));
+        assert!(
+            space.path(&format!("{stage}/tokenizer.json")).exists()
+                && space.path(&format!("{stage}/config.json")).exists()
+        );
+        fs::read(space.path(&format!("{stage}/model.safetensors"))).unwrap()
+    };
+    let [base, sft, grpo] = ["base", "sft", "grpo"].map(weights);
+    assert!(base.len() == sft.len() && base != sft && sft.len() == grpo.len() && sft != grpo);
+    let stale = space.expect(2, &format!("check pipeline.toml {SMOKE} --set stages.sft.params.use_peft=true"));
+    assert!(stale.stderr.contains("the stage `sft` has no output `model`"), "{}", stale.stderr);
+    let told = space.expect(0, &format!("run pipeline.toml sft {SMOKE} --json --set stages.sft.params.lora_r=8"));
+    assert!(told.stdout.contains("`lora_r` has no effect"), "{}", told.stdout);
+}
+
+/// A policy that is a whole model, with a reference that follows it: both are in the checkpoint.
+#[test]
+fn grpo_of_a_whole_model_killed_and_resumed_gives_the_same_bytes() {
+    let set = ["max_steps=120", "sync_ref_model=true", "ref_model_sync_steps=3", "save_steps=7"];
+    let settings = set.map(|set| format!("--set stages.grpo.params.{set}")).join(" ");
+    let killed =
+        Killed { space: without_adapters(), stage: "grpo", before: "sft", trained: "model", settings, files: 6 };
+    killed_and_resumed(&killed);
+}
+
+/// Without an adapter as input `grpo` trains a new one, as its parameters describe it; with one it takes no description.
+#[test]
+fn grpo_trains_a_new_adapter_where_none_is_given() {
+    let space = shipped();
+    let text = space.read("pipeline.toml");
+    let described = text.replace("\n[stages.grpo.params]\n", "\n[stages.grpo.params]\nlora_r = 3\nuse_dora = true\n");
+    space.write("pipeline.toml", &described);
+    let told = space.expect(2, &format!("check pipeline.toml {SMOKE}")).stderr;
+    assert!(told.contains("`lora_r`: describes a new adapter") && told.contains("leave out `lora_r`"), "{told}");
+    space.write("pipeline.toml", &described.replace("adapter = \"sft.adapter\", prompts", "prompts"));
+    space.expect(0, &format!("run pipeline.toml merge {SMOKE}"));
+    space.expect(0, &format!("get pipeline.toml grpo.adapter adapter {SMOKE}"));
+    let config: Value = serde_json::from_str(&space.read("adapter/adapter_config.json")).unwrap();
+    assert_eq!((&config["r"], &config["use_dora"], &config["lora_alpha"]), (&3.into(), &true.into(), &32.0.into()));
 }
 
 #[test]

@@ -44,13 +44,14 @@ impl Checker {
         Checker { kind, schema: kind.schema() }
     }
 
-    /// Checks the parameters of a stage; `origin` is where to report what is missing.
-    pub fn check(&self, written: Table, origin: &Origin, report: &mut Report) -> Params {
+    /// Checks the parameters of a stage with these inputs; `origin` is where to report what is missing.
+    pub fn check(&self, written: Table, inputs: &[&str], origin: &Origin, report: &mut Report) -> Params {
         let table = self.keep_known(written, report);
         let map = table.to_map();
         let readable = !table.iter().any(|entry| entry.node.broken()) && self.problem(&map).is_none();
         if readable {
-            self.kind.check(&map).iter().for_each(|problem| place(problem, &table, origin, report));
+            let problems = [self.kind.check(&map), self.kind.misplaced(&map, inputs)].concat();
+            problems.iter().for_each(|problem| place(problem, &table, origin, report));
         } else {
             self.report_unreadable(&table, origin, report);
         }

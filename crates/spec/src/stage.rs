@@ -16,6 +16,7 @@ use crate::settings::{Needs, Settings, read_needs, scalar};
 use crate::shared::Shared;
 use crate::substitute::{Axes, Scope};
 use crate::suggest::{nearest, one_of};
+use crate::wire::items;
 use crate::{Executor, Places, Policy, keys, matrix, policy};
 
 /// A stage or matrix point whose inputs are still names.
@@ -138,7 +139,7 @@ impl Reader<'_> {
         let inputs = keys::take_table(&mut table, "inputs", report);
         let declared = declare(&table, &inputs, report);
         let params = match stage.kind {
-            Some(checker) => checker.check(written, stage.origin, report),
+            Some(checker) => checker.check(written, &connected(&inputs), stage.origin, report),
             None => Params { map: written.to_map(), table: written, readable: false },
         };
         let kind = stage.kind.map(|checker| checker.kind);
@@ -257,6 +258,12 @@ fn declare(table: &Table, inputs: &Table, report: &mut Report) -> Declared {
     let outputs = subtable(table, "outputs", report);
     let typed = outputs.iter().filter_map(|entry| Some((entry.name.clone(), read_type(entry, report)?))).collect();
     Declared { inputs: inputs.names().map(str::to_string).collect(), outputs: typed }
+}
+
+/// The inputs that are connected to something, as far as their texts say so.
+fn connected(inputs: &Table) -> Vec<&str> {
+    let connects = |entry: &&Entry| items(&entry.node).any(|item| item.as_str() != Some(""));
+    inputs.iter().filter(connects).map(|entry| entry.name.as_str()).collect()
 }
 
 fn read_type(entry: &Entry, report: &mut Report) -> Option<PortType> {

@@ -281,7 +281,7 @@ fn check_arity(entry: &Entry, port: &InPort, from: &[Link], report: &mut Report)
 }
 
 /// One text or an array of them.
-fn items(node: &Node) -> impl Iterator<Item = &Node> {
+pub(crate) fn items(node: &Node) -> impl Iterator<Item = &Node> {
     let (one, many) = match &node.data {
         Data::Array(items) => (None, items.as_slice()),
         _ => (Some(node), &[][..]),

@@ -79,6 +79,11 @@ pub trait Kind: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Parameters that mean nothing beside the inputs that a stage has.
+    fn misplaced(&self, _params: &Self::Params, _inputs: &[&str]) -> Vec<Problem> {
+        Vec::new()
+    }
+
     /// What it reads of the world outside of pipeline and store, which moves: the key holds what it was pinned to.
     fn pins(&self, _params: &Self::Params) -> Vec<Pin> {
         Vec::new()
@@ -119,6 +124,8 @@ pub trait DynKind: Send + Sync {
     fn schema(&self) -> Value;
     /// Parses and validates; all problems at once.
     fn check(&self, table: &Map<String, Value>) -> Vec<Problem>;
+    /// None for a table that cannot be read, which [`DynKind::check`] says.
+    fn misplaced(&self, table: &Map<String, Value>, inputs: &[&str]) -> Vec<Problem>;
     /// See [`params::canonical`]; unkeyed parameters are left out too.
     fn canonical(&self, table: &Map<String, Value>) -> Result<Map<String, Value>, Problem>;
     fn inputs(&self, table: &Map<String, Value>, declared: &Declared) -> Result<Vec<InPort>, Problem>;
@@ -158,6 +165,10 @@ impl<K: Kind> DynKind for K {
             Ok(parsed) => self.validate(&parsed),
             Err(problem) => vec![problem],
         }
+    }
+
+    fn misplaced(&self, table: &Map<String, Value>, inputs: &[&str]) -> Vec<Problem> {
+        params::parse(table).map(|params| Kind::misplaced(self, &params, inputs)).unwrap_or_default()
     }
 
     fn canonical(&self, table: &Map<String, Value>) -> Result<Map<String, Value>, Problem> {

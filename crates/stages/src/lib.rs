@@ -25,6 +25,7 @@ mod optimization;
 mod optimizer_study;
 pub mod page;
 mod parameters;
+mod peft;
 mod pretrain;
 mod prompt;
 mod report;

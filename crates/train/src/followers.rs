@@ -19,6 +19,14 @@ impl Followers {
         Followers(devices.iter().map(|device| leader.to_device(device)).collect())
     }
 
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Takes over what has been trained.
     pub fn follow(&mut self, leader: &Decoder, trainable: Trainable) {
         for follower in &mut self.0 {
@@ -26,32 +34,61 @@ impl Followers {
         }
     }
 
-    /// What `work` gives of each part, in order, and the sum of the gradients. Parts are dealt to the devices in turn,
-    /// the leader's first.
+    /// Copies of another model, each made of the copy that is here: on the same devices, and of the same tensors where `of`
+    /// keeps them.
+    #[must_use]
+    pub fn map(&self, of: impl Fn(&Decoder) -> Decoder) -> Followers {
+        Followers(self.0.iter().map(of).collect())
+    }
+
+    /// What `work` gives of each part, in order. Parts are dealt to the devices in turn, the leader's first.
+    pub fn each<T: Sync, R: Send>(
+        &self,
+        leader: &Decoder,
+        parts: &[T],
+        work: impl Fn(&Decoder, &T) -> R + Sync + Send,
+    ) -> Vec<R> {
+        in_turn(self.shares(leader, parts, |decoder, own| side_by_side(decoder, own, |part| work(decoder, part))))
+    }
+
+    /// The same, and the sum of the gradients.
     pub fn gradients<T: Sync, R: Send>(
         &self,
         leader: &Decoder,
         parts: &[T],
         work: impl Fn(&Decoder, &T) -> (R, Gradients) + Sync + Send,
     ) -> (Vec<R>, Gradients) {
+        let shares = self.shares(leader, parts, |decoder, own| {
+            let results = side_by_side(decoder, own, |part| work(decoder, part));
+            let (results, gradients): (Vec<R>, Vec<Gradients>) = results.into_iter().unzip();
+            (results, reduce(gradients))
+        });
+        let (results, gradients) = shares.into_iter().unzip();
+        (in_turn(results), reduce(gradients))
+    }
+
+    /// What `share` gives of each device's parts, all at the same time.
+    fn shares<T: Sync, R: Send>(
+        &self,
+        leader: &Decoder,
+        parts: &[T],
+        share: impl Fn(&Decoder, &[&T]) -> R + Sync,
+    ) -> Vec<R> {
         let count = 1 + self.0.len();
         let share = |(place, decoder): (usize, &Decoder)| {
             let own: Vec<&T> = parts.iter().skip(place).step_by(count).collect();
-            let (results, gradients): (Vec<R>, Vec<Gradients>) =
-                side_by_side(decoder, &own, |part| work(decoder, part)).into_iter().unzip();
-            (results, reduce(gradients))
+            share(decoder, &own)
         };
         let others: Vec<(usize, &Decoder)> = (1..).zip(&self.0).collect();
-        let (results, gradients): (Vec<Vec<R>>, Vec<Gradients>) = std::thread::scope(|scope| {
+        std::thread::scope(|scope| {
             let running: Vec<_> = others.into_iter().map(|of| scope.spawn(move || share(of))).collect();
             let mut shares = vec![share((0, leader))];
             shares.extend(running.into_iter().map(|share| match share.join() {
                 Ok(share) => share,
                 Err(panic) => std::panic::resume_unwind(panic),
             }));
-            shares.into_iter().unzip()
-        });
-        (in_turn(results), reduce(gradients))
+            shares
+        })
     }
 }
 

@@ -144,6 +144,11 @@ impl Kind for Sft {
         problems
     }
 
+    fn misplaced(&self, params: &SftParams, inputs: &[&str]) -> Vec<Problem> {
+        let idle = params.steps > 0 && inputs.contains(&"adapter");
+        idle.then(|| Problem::new("steps", "means nothing where there is an adapter")).into_iter().collect()
+    }
+
     fn run(&self, _: SftParams, _: &mut Context) -> Result<(), StageError> {
         Ok(())
     }

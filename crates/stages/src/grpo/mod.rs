@@ -1,8 +1,8 @@
-//! `grpo`: group relative policy optimisation (arXiv:2402.03300) of an adapter, with rollouts from the same process
-//! and the same weights.
+//! `grpo`: group relative policy optimisation (arXiv:2402.03300) of an adapter or of a whole model, with rollouts from the
+//! same process and the same weights.
 //!
 //! A step draws prompts, completes each `num_generations` times with the current policy, scores the completions with
-//! TRL's rewards, and moves the adapter by the policy loss of its group-relative advantages. Departures from TRL: no
+//! TRL's rewards, and moves the policy by the policy loss of its group-relative advantages. Departures from TRL: no
 //! second set of weights (sampler and trainer are one, and their largest difference is a metric), micro-batches without
 //! an advantage are left out of the forward and backward pass when neither a KL nor an entropy bonus needs them (their
 //! gradient is zero), and prompts may be drawn until their completions differ (`filter_groups`). Sentinels look at every
@@ -15,6 +15,7 @@ mod judge;
 mod params;
 mod planning;
 mod reference;
+mod replicas;
 mod rewards;
 mod rollback;
 mod rollout;
@@ -23,7 +24,7 @@ mod sentinels;
 mod step;
 
 use gazal_data::Stream;
-use gazal_lm::{AdapterConfig, Decoder, Tokenizer, Trainable, load_adapter, save_adapter};
+use gazal_lm::Tokenizer;
 use gazal_stage_api::{
     Context, Declared, Forecast, Foresight, InPort, Kind, Level, OutPort, PortType, Problem, StageError, Traits,
 };
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::history::{Entry, History};
+use crate::peft::Peft;
 use crate::rows::{Question, read_split};
 use crate::supervised::rows_of_step;
 use crate::{defaults, device};
@@ -39,6 +41,7 @@ use crate::{defaults, device};
 use completions::CompletionLog;
 use filter::Generation;
 pub use params::Params;
+use replicas::Replicas;
 use rollback::{Alarm, Next, Watcher};
 use scoring::Scorer;
 
@@ -76,8 +79,8 @@ impl Progress {
 
 /// All that moves while the stage trains.
 struct Training {
-    policy: Decoder,
-    reference: Option<Decoder>,
+    policy: Replicas,
+    reference: Option<Replicas>,
     /// Whether the reference moves too.
     follows: bool,
     optimizer: Optimizer,
@@ -89,9 +92,11 @@ struct Training {
 impl Training {
     fn take_up(&mut self, checkpoint: &Checkpoint) -> Result<(), StageError> {
         let Training { policy, reference, optimizer, .. } = self;
-        checkpoint.restore(policy, Trainable::Adapters, optimizer).map_err(StageError::failed)?;
+        checkpoint.restore(&mut policy.decoder, policy.trainable, optimizer).map_err(StageError::failed)?;
+        policy.changed();
         if let Some(reference) = reference.as_mut().filter(|_| self.follows) {
-            checkpoint.restore_reference(reference, Trainable::Adapters).map_err(StageError::failed)?;
+            checkpoint.restore_reference(&mut reference.decoder, policy.trainable).map_err(StageError::failed)?;
+            reference.changed();
         }
         self.progress = serde_json::from_value(checkpoint.extra.clone()).map_err(StageError::failed)?;
         self.done = checkpoint.step;
@@ -100,10 +105,10 @@ impl Training {
 
     fn snapshot<'a>(&'a self, progress: &'a Value) -> Snapshot<'a> {
         Snapshot {
-            decoder: &self.policy,
-            trainable: Trainable::Adapters,
+            decoder: &self.policy.decoder,
+            trainable: self.policy.trainable,
             optimizer: &self.optimizer,
-            reference: self.reference.as_ref().filter(|_| self.follows),
+            reference: self.reference.as_ref().filter(|_| self.follows).map(|reference| &reference.decoder),
             extra: progress,
         }
     }
@@ -117,7 +122,8 @@ impl Kind for Grpo {
     // 4: the history has TensorBoard's events, epochs, and all that transformers' `TrainerState` has.
     // 5: completions of equal rewards have no advantage at all, where rounding had left 1e-13.
     const REVISION: u32 = 5;
-    const DOC: &'static str = "Group relative policy optimisation of an adapter with checkable or asked rewards.";
+    const DOC: &'static str =
+        "Group relative policy optimisation of an adapter or a model with checkable or asked rewards.";
     const TRAITS: Traits = Traits {
         network: true,
         memo: true,
@@ -129,15 +135,15 @@ impl Kind for Grpo {
 
     fn inputs(&self, _: &Params, _: &Declared) -> Vec<InPort> {
         vec![
-            InPort::one("model", PortType::Model, "the base, frozen"),
-            InPort::one("adapter", PortType::Adapter, "the stage-1 adapter: start of the policy, and its reference"),
+            InPort::one("model", PortType::Model, "the base"),
+            Peft::input("the stage-1 adapter: start of the policy, and its reference; without it a new one trains"),
             InPort::one("prompts", PortType::Dataset, "rows of `prompt` and `item`"),
         ]
     }
 
-    fn outputs(&self, _: &Params, _: &Declared) -> Vec<OutPort> {
+    fn outputs(&self, params: &Params, _: &Declared) -> Vec<OutPort> {
         vec![
-            OutPort::value("adapter", PortType::Adapter, "the trained policy, a PEFT folder"),
+            params.peft().output(),
             OutPort::value(
                 "history",
                 PortType::Files,
@@ -150,12 +156,15 @@ impl Kind for Grpo {
         params.problems()
     }
 
+    fn misplaced(&self, params: &Params, inputs: &[&str]) -> Vec<Problem> {
+        params.peft().misplaced(inputs)
+    }
+
     fn forecast(&self, params: &Params, inputs: &Foresight) -> Forecast {
         planning::forecast(params, inputs)
     }
 
     fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {
-        let device = device::open(context)?;
         let folder = context.input("model")?.to_path_buf();
         let tokenizer = Tokenizer::load(&folder).map_err(StageError::failed)?;
         let questions: Vec<Question> = read_split(&[context.input("prompts")?], "train")?;
@@ -165,14 +174,16 @@ impl Kind for Grpo {
         for warning in params.warnings() {
             context.say(Level::Warning, warning);
         }
-        if context.gpus.len() > 1 {
-            context.say(Level::Warning, "policies train on one GPU: the others that `needs.gpus` asks for idle");
+        let learner = params.peft().learner(context)?;
+        planning::plan(&params, &learner, context, (&questions, &tokenizer))?;
+        let policy = Replicas::new(learner.load(&folder, context)?, learner.trainable(), &device::others(context)?);
+        if params.gradient_accumulation_steps < policy.devices() {
+            let [devices, micro_batches] = [policy.devices(), params.gradient_accumulation_steps];
+            let text = format!(
+                "{devices} GPUs share {micro_batches} micro-batches a step: raise `gradient_accumulation_steps`"
+            );
+            context.say(Level::Warning, text);
         }
-        planning::plan(&params, context, (&questions, &tokenizer))?;
-        let mut policy = Decoder::load_in(&folder, &device, device::kept_in(context.device.precision))
-            .map_err(StageError::failed)?;
-        let adapter: AdapterConfig =
-            load_adapter(&mut policy, context.input("adapter")?).map_err(StageError::failed)?;
 
         let scorer = Scorer::open(&params.reward_funcs, context)?;
         let mut training = Training {
@@ -236,7 +247,7 @@ impl Kind for Grpo {
                 return Err(StageError::Cancelled);
             }
         }
-        save_adapter(&training.policy, &adapter, context.output("adapter")?).map_err(StageError::failed)?;
+        learner.save(&training.policy.decoder, &tokenizer, context)?;
         training.progress.alarms = watcher.alarms;
         let history = context.output("history")?;
         if let Some(log) = log {

@@ -1,12 +1,13 @@
 //! What a training with rollouts needs of memory: see [`crate::memory`]. How long completions get nobody knows; so there
 //! is what is needed if each ends at once, and what is needed where they are as long as they may be.
 
-use gazal_lm::{AdapterConfig, Config, Tokenizer};
+use gazal_lm::{Config, Tokenizer};
 use gazal_stage_api::{Asks, Backend, Context, Forecast, Foresight, Precision, StageError};
 
 use super::Params;
 use super::rollout::PARTS;
 use crate::memory::{self, Estimate, Lengths, Need, Rollout, Training};
+use crate::peft::Learner;
 use crate::rows::Question;
 use crate::{device, forecast};
 
@@ -16,17 +17,17 @@ use crate::{device, forecast};
 /// See [`memory::check`].
 pub fn plan(
     params: &Params,
+    learner: &Learner,
     context: &mut Context,
     (questions, tokenizer): (&[Question], &Tokenizer),
 ) -> Result<(), StageError> {
     let config = Config::load(context.input("model")?).map_err(StageError::failed)?;
-    let adapter = AdapterConfig::load(context.input("adapter")?).map_err(StageError::failed)?;
     let length = |question: &Question| tokenizer.encode(&question.prompt).map(|ids| ids.len());
     let prompts = questions.iter().map(length).collect::<Result<Vec<_>, _>>().map_err(StageError::failed)?;
     let generations = params.max_steps / params.updates_per_generation().max(1);
     let drawn = generations.saturating_mul(params.prompts_per_generation() as u64);
     let prompts = Lengths::of(prompts.into_iter(), 0, usize::try_from(drawn).unwrap_or(usize::MAX));
-    let policy = Policy { params, config: &config, adapter: &adapter, prompts };
+    let policy = Policy { params, config: &config, learner, prompts };
     let machine = Machine {
         is_cpu: context.device.backend == Backend::Cpu,
         precision: context.device.precision,
@@ -42,17 +43,12 @@ pub fn forecast(params: &Params, inputs: &Foresight) -> Forecast {
     let window = params.per_device_train_batch_size * params.gradient_accumulation_steps;
     let work = Some(params.max_steps as f64 * window as f64);
     let asks = asks(params);
-    let shapes = forecast::config(inputs, "model").zip(forecast::adapter_config(inputs, "adapter"));
-    let Some((config, adapter)) = shapes else { return Forecast { work, asks, ..Forecast::default() } };
+    let shapes = forecast::config(inputs, "model").zip(params.peft().foresee(inputs));
+    let Some((config, learner)) = shapes else { return Forecast { work, asks, ..Forecast::default() } };
     let prompts = Lengths { shortest: 1, longest: 1, targets: 0 };
-    let policy = Policy { params, config: &config, adapter: &adapter, prompts };
+    let policy = Policy { params, config: &config, learner: &learner, prompts };
     let machine = Machine { is_cpu: false, precision: inputs.precision, at_once: &|_| 1 };
-    Forecast {
-        work,
-        peak_bytes: Some(policy.estimate(&machine, 1).total()),
-        asks,
-        outputs: forecast::adapter(&config, &adapter),
-    }
+    Forecast { work, peak_bytes: Some(policy.estimate(&machine, 1).total()), asks, outputs: learner.foreseen(&config) }
 }
 
 /// What judges are asked: each about every completion, which is what they read besides the question.
@@ -77,7 +73,7 @@ struct Machine<'a> {
 struct Policy<'a> {
     params: &'a Params,
     config: &'a Config,
-    adapter: &'a AdapterConfig,
+    learner: &'a Learner,
     /// Lengths of the prompts.
     prompts: Lengths,
 }
@@ -93,7 +89,7 @@ impl Policy<'_> {
         let training = Training {
             config: self.config,
             precision: device::kept_in(machine.precision),
-            adapter: Some(self.adapter),
+            adapter: self.learner.adapter(),
             optim: params.optim,
             per_device_train_batch_size: params.per_device_train_batch_size,
             gradient_accumulation_steps: micro_batches,

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::Params;
 use super::answers::Answers;
+use super::replicas::Replicas;
 use super::scoring::{Scored, Scorer};
 use crate::rows::Question;
 
@@ -29,9 +30,9 @@ pub struct Rollout {
 }
 
 /// Completes the questions with the policy as it is; nothing is rewarded yet. The prompts are split into fixed parts
-/// that run side by side on the CPU.
+/// that run side by side on the CPU, and are dealt to GPUs.
 pub fn generate(
-    policy: &Decoder,
+    policy: &Replicas,
     tokenizer: &Tokenizer,
     params: &Params,
     questions: &[&Question],
@@ -49,15 +50,14 @@ pub fn generate(
     };
     // A number belongs to generation, row and position: a row does not depend on its neighbours.
     let first_step = generation * params.max_completion_length as u64;
-    let part = prompts.len().div_ceil(PARTS);
+    let part = prompts.len().div_ceil(PARTS.max(policy.devices()));
     let parts: Vec<(usize, &[Vec<u32>])> = prompts
         .chunks(part)
         .enumerate()
         .map(|(index, prompts)| (index * part * params.num_generations, prompts))
         .collect();
-    let sampler = sampler(policy);
-    let completions = gazal_train::side_by_side(policy, &parts, |(first_row, prompts)| {
-        gazal_lm::generate(&sampler, prompts, &config, &|row, step| {
+    let completions = policy.map(sampler).each(&parts, |sampler, (first_row, prompts)| {
+        gazal_lm::generate(sampler, prompts, &config, &|row, step| {
             sampling.uniform(first_step + step as u64, (first_row + row) as u64)
         })
     });

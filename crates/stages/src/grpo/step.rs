@@ -1,12 +1,11 @@
 //! One optimizer step on a rollout.
 
 use gazal_lm::{Decoder, Labels, TokenBatch, Trainable};
-use gazal_train::{
-    Backward, Gradients, Optimizer, PolicyBatch, PolicyLoss, Slopes, Window, policy_loss, reduce, side_by_side,
-};
+use gazal_train::{Backward, Gradients, Optimizer, PolicyBatch, PolicyLoss, Slopes, Window, policy_loss};
 use serde_json::{Map, Value, json};
 
 use super::Params;
+use super::replicas::Replicas;
 use super::rollout::Rollout;
 
 /// The rows of a micro-batch, ready for forward passes.
@@ -37,8 +36,8 @@ pub struct Batch {
 #[derive(Clone, Copy)]
 pub struct Models<'a> {
     /// As it generated.
-    pub policy: &'a Decoder,
-    pub reference: Option<&'a Decoder>,
+    pub policy: &'a Replicas,
+    pub reference: Option<&'a Replicas>,
     pub pad: u32,
 }
 
@@ -47,18 +46,19 @@ impl Batch {
     /// the first update will make it anyway, and all of micro-batches that no gradient can come of.
     pub fn new(params: &Params, rollout: &Rollout, models: Models) -> Batch {
         let rows: Vec<usize> = (0..rollout.completions.len()).collect();
-        let chunks: Vec<(usize, &[usize])> = rows.chunks(params.per_device_train_batch_size).enumerate().collect();
-        let parts = side_by_side(models.policy, &chunks, |(index, rows)| {
-            let mut part = MicroBatch::new(params, rollout, rows, models.pad);
-            if !part.is_idle(params) {
-                let log_probs = |model: &Decoder| part.spread(&model.score(&part.labels, params.temperature).log_probs);
-                let reference = models.reference.map(log_probs);
-                let moves_before = *index >= params.gradient_accumulation_steps;
-                let old = moves_before.then(|| log_probs(models.policy));
-                (part.reference, part.old) = (reference, old);
-            }
-            part
-        });
+        let chunks: Vec<&[usize]> = rows.chunks(params.per_device_train_batch_size).collect();
+        let mut parts: Vec<MicroBatch> =
+            chunks.into_iter().map(|rows| MicroBatch::new(params, rollout, rows, models.pad)).collect();
+        let log_probs =
+            |model: &Decoder, part: &MicroBatch| part.spread(&model.score(&part.labels, params.temperature).log_probs);
+        let busy = |part: &MicroBatch| !part.is_idle(params);
+        if let Some(reference) = models.reference {
+            let found = reference.each(&parts, |model, part| busy(part).then(|| log_probs(model, part)));
+            parts.iter_mut().zip(found).for_each(|(part, found)| part.reference = found);
+        }
+        let later = parts.get_mut(params.gradient_accumulation_steps..).unwrap_or_default();
+        let found = models.policy.each(later, |model, part| busy(part).then(|| log_probs(model, part)));
+        later.iter_mut().zip(found).for_each(|(part, found)| part.old = found);
         let tokens = rows.iter().map(|&row| rollout.length(params, row)).sum();
         let all_tokens = rows
             .iter()
@@ -134,10 +134,14 @@ impl MicroBatch {
     }
 
     /// Loss and gradients at the policy's present parameters; keeps its log-probs as the old ones if there are none.
-    fn gradients(&self, params: &Params, policy: &Decoder, window: Window) -> Outcome {
+    fn gradients(
+        &self,
+        params: &Params,
+        (policy, trainable): (&Decoder, Trainable),
+        window: Window,
+    ) -> (Outcome, Gradients) {
         let (mut loss, mut current, mut old) = (PolicyLoss::default(), Vec::new(), Vec::new());
-        let backward =
-            Backward { trainable: Trainable::Adapters, gradient_checkpointing: params.gradient_checkpointing };
+        let backward = Backward { trainable, gradient_checkpointing: params.gradient_checkpointing };
         let (_, gradients) = backward.gradients(policy, (&self.labels, params.temperature), |scores| {
             current = self.spread(&scores.log_probs);
             old = self.old.clone().unwrap_or_else(|| current.clone());
@@ -148,7 +152,7 @@ impl MicroBatch {
         });
         let real = current.iter().zip(&self.sampled).zip(&self.mask).filter(|(_, real)| **real);
         let differences = real.map(|((current, sampled), _)| current - sampled).collect();
-        Outcome { loss, gradients, old, differences }
+        (Outcome { loss, old, differences }, gradients)
     }
 }
 
@@ -162,7 +166,6 @@ struct Values<'a> {
 /// What a micro-batch gave.
 struct Outcome {
     loss: PolicyLoss,
-    gradients: Gradients,
     old: Vec<f64>,
     /// Of the trainer's log-probs to the sampler's, by token; on the first update they should be zero.
     differences: Vec<f64>,
@@ -182,7 +185,7 @@ pub struct Step {
 /// A non-finite loss or gradient, in words.
 pub fn update(
     params: &Params,
-    policy: &mut Decoder,
+    policy: &mut Replicas,
     optimizer: &mut Optimizer,
     batch: &mut Batch,
     step: Step,
@@ -194,8 +197,8 @@ pub fn update(
     let from = step.index % params.windows() * accumulation;
     let own = from..(from + accumulation).min(batch.parts.len());
     let (idle, busy): (Vec<usize>, Vec<usize>) = own.partition(|&index| batch.parts[index].is_idle(params));
-    let outcomes = side_by_side(policy, &busy, |&index| batch.parts[index].gradients(params, policy, window));
-    let mut parts = Vec::with_capacity(busy.len());
+    let (outcomes, mut gradients) = policy
+        .gradients(&busy, |decoder, &index| batch.parts[index].gradients(params, (decoder, policy.trainable), window));
     let mut sums = PolicyLoss::default();
     let mut differences = Vec::new();
     for (&index, outcome) in busy.iter().zip(outcomes) {
@@ -203,18 +206,17 @@ pub fn update(
         sums.bonus += outcome.loss.bonus;
         sums.metrics.add(&outcome.loss.metrics);
         differences.extend(outcome.differences);
-        parts.push(outcome.gradients);
         batch.parts[index].old.get_or_insert(outcome.old);
     }
     for index in idle {
         sums.metrics.add(&batch.parts[index].untouched(params, window).metrics);
     }
-    let mut gradients = reduce(parts);
     let norm = gradients.clip(params.max_grad_norm);
     if !sums.loss.is_finite() || !norm.is_finite() {
         return Err(format!("the loss is {} and the gradient norm {norm}", sums.loss));
     }
-    optimizer.step(policy, Trainable::Adapters, &gradients, step.rate);
+    optimizer.step(&mut policy.decoder, policy.trainable, &gradients, step.rate);
+    policy.changed();
     let mut metrics = Map::new();
     let mut put = |name: &str, value: f64| metrics.insert(name.into(), json!(value));
     put("loss", sums.loss);

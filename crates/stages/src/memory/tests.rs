@@ -81,6 +81,14 @@ fn a_base_model_that_trains() {
 }
 
 #[test]
+fn a_reference_of_a_whole_model_is_another_model() {
+    let config = config();
+    let alone = terms(&training(&config).estimate());
+    let followed = terms(&Training { has_reference: true, ..training(&config) }.estimate());
+    assert_eq!(followed, [&alone[..1], &[("the reference's weights", WEIGHTS)], &alone[1..]].concat());
+}
+
+#[test]
 fn gradients_of_a_window_wait_for_one_another() {
     let config = config();
     let lengths = Lengths { shortest: 1, longest: 1, targets: 1 };
@@ -145,6 +153,8 @@ fn sampling_holds_the_weights_twice_and_keys_and_values() {
     );
     let many = ("keys and values", 1000 * 6 * (2 * 2 * 4));
     assert_eq!(at(1000)[3..], [("the weights of the sampler", WEIGHTS), many]);
+    let whole = terms(&training(&config).sampling(Rollout { completions: 1000, tokens: 6 }));
+    assert_eq!(whole[2..], [("the weights of the sampler", WEIGHTS), many], "nothing is folded in");
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub struct Training<'a> {
     pub gradient_accumulation_steps: usize,
     pub gradient_checkpointing: bool,
     pub lengths: Lengths,
-    /// Another set of adapters that nothing trains.
+    /// Another set of what trains, which nothing trains.
     pub has_reference: bool,
     /// Micro-batches that run side by side.
     pub at_once: usize,
@@ -75,7 +75,7 @@ impl Training<'_> {
     pub fn sampling(&self, rollout: Rollout) -> Estimate {
         // What an adapter is folded into is in float32.
         let (folded, rest): (Vec<Matrix>, Vec<Matrix>) =
-            self.config.projections().into_iter().partition(|(name, _)| self.trains(name));
+            self.config.projections().into_iter().partition(|(name, _)| self.adapter.is_some() && self.trains(name));
         let [folded, rest] = [folded, rest].map(|matrices| numbers(&matrices));
         let plain = rest.saturating_add(numbers(&self.config.vocabulary()));
         let laid_out = bytes(folded).saturating_add(plain.saturating_mul(self.precision.size() as u64));
@@ -96,7 +96,11 @@ impl Training<'_> {
             _ => "use a smaller model",
         };
         let weights = Term { name: "weights", bytes: weight_bytes(self.config, self.precision), remedy };
+        let reference = weights.bytes;
         let mut terms = vec![weights];
+        if self.adapter.is_none() && self.has_reference {
+            terms.push(Term { name: "the reference's weights", bytes: reference, remedy: "set `beta = 0`" });
+        }
         if self.adapter.is_some() {
             let sets = if self.has_reference { 2 } else { 1 };
             terms.push(Term { name: "adapters", bytes: bytes(sets * numbers(&self.trainable())), remedy: ADAPTERS });

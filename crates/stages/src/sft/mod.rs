@@ -1,13 +1,12 @@
-//! `sft`: supervised fine-tuning of a LoRA, rsLoRA or DoRA adapter on conversations, prompts with completions, or texts.
+//! `sft`: supervised fine-tuning of a LoRA, rsLoRA or DoRA adapter, or of the whole model, on conversations, prompts with
+//! completions, or texts.
 
 mod examples;
 mod packing;
 
 use std::collections::BTreeSet;
 
-use gazal_lm::{
-    AdapterConfig, Config, Decoder, Targets, Tokenizer, Trainable, missed_projections, new_adapter, save_adapter,
-};
+use gazal_lm::{AdapterConfig, Config, Tokenizer, Trainable, missed_projections};
 use gazal_stage_api::{
     Context, Declared, Forecast, Foresight, InPort, JsonSchema, Kind, Level, OutPort, PortType, Problem, StageError,
     Traits,
@@ -18,8 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::defaults::check_positive;
 use crate::memory::Lengths;
 use crate::optimization::{Optimization, optimization};
+use crate::peft::{self, Peft, TargetModules, peft};
 use crate::supervised::{self, SamplingStrategy, Settings};
-use crate::{defaults, device, forecast};
+use crate::{defaults, forecast};
 use examples::{Reading, TruncationMode};
 use packing::PackingStrategy;
 
@@ -27,9 +27,12 @@ use packing::PackingStrategy;
 #[serde(deny_unknown_fields)]
 #[schemars(crate = "gazal_stage_api::schemars")]
 pub struct Params {
-    #[serde(default = "rank")]
+    /// Whether an adapter trains: the one that is given, or a new one. Else the whole model does.
+    #[serde(default = "defaults::yes")]
+    pub use_peft: bool,
+    #[serde(default = "peft::rank")]
     pub lora_r: usize,
-    #[serde(default = "alpha")]
+    #[serde(default = "peft::alpha")]
     pub lora_alpha: f64,
     #[serde(default)]
     pub use_rslora: bool,
@@ -113,29 +116,6 @@ pub struct Params {
     pub save_total_limit: usize,
 }
 
-/// Which projections get an adapter.
-#[derive(Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-#[schemars(crate = "gazal_stage_api::schemars")]
-pub enum TargetModules {
-    Names(Vec<String>),
-    Pattern(String),
-}
-
-impl Default for TargetModules {
-    fn default() -> TargetModules {
-        TargetModules::Names(defaults::all_projections())
-    }
-}
-
-fn rank() -> usize {
-    16
-}
-
-fn alpha() -> f64 {
-    32.0
-}
-
 pub struct Sft;
 
 impl Kind for Sft {
@@ -145,23 +125,24 @@ impl Kind for Sft {
     // 4: the history has TensorBoard's events.
     // 5: a text that ends with the end-of-text token gets no second one.
     const REVISION: u32 = 5;
-    const DOC: &'static str = "Supervised fine-tuning with LoRA, rsLoRA and DoRA adapters.";
+    const DOC: &'static str = "Supervised fine-tuning of a LoRA, rsLoRA or DoRA adapter, or of the whole model.";
     const TRAITS: Traits = defaults::LEARNING;
 
     fn inputs(&self, _: &Params, _: &Declared) -> Vec<InPort> {
         vec![
-            InPort::one("model", PortType::Model, "the base, frozen"),
+            InPort::one("model", PortType::Model, "the base"),
+            Peft::input("trains on; without it a new one does"),
             InPort::many(
                 "dataset",
                 PortType::Dataset,
-                "`messages`, `prompt` and `completion`, or `text`; splits `train` and `validation`",
+                "`messages` or `conversations`, `prompt` and `completion`, `text`, or `input_ids`; splits `train` and `validation`",
             ),
         ]
     }
 
-    fn outputs(&self, _: &Params, _: &Declared) -> Vec<OutPort> {
+    fn outputs(&self, params: &Params, _: &Declared) -> Vec<OutPort> {
         vec![
-            OutPort::value("adapter", PortType::Adapter, "a PEFT folder"),
+            params.peft().output(),
             OutPort::value("history", PortType::Files, "`trainer_state.json` and TensorBoard's events"),
         ]
     }
@@ -169,8 +150,6 @@ impl Kind for Sft {
     fn validate(&self, params: &Params) -> Vec<Problem> {
         let mut problems = check_positive(&[
             ("num_train_epochs", params.num_train_epochs),
-            ("lora_r", params.lora_r as f64),
-            ("lora_alpha", params.lora_alpha),
             ("per_device_train_batch_size", params.per_device_train_batch_size as f64),
             ("gradient_accumulation_steps", params.gradient_accumulation_steps as f64),
             ("logging_steps", params.logging_steps as f64),
@@ -180,36 +159,34 @@ impl Kind for Sft {
             let problem = Problem::new("early_stopping_patience", "needs `eval_steps`");
             problems.push(problem.with_help("set `eval_steps` to the steps between evaluations"));
         }
-        match &params.lora_target_modules {
-            TargetModules::Names(names) => {
-                problems.extend(defaults::unknown_projections("lora_target_modules", names));
-            }
-            TargetModules::Pattern(_) => {
-                problems.extend(params.adapter().check().err().map(|why| Problem::new("lora_target_modules", why)));
-            }
-        }
+        problems.extend(params.peft().problems());
         if params.neftune_noise_alpha.is_some_and(|alpha| alpha.is_nan() || alpha <= 0.0) {
             problems.push(Problem::new("neftune_noise_alpha", "must be above 0"));
         }
         problems
     }
 
+    fn misplaced(&self, params: &Params, inputs: &[&str]) -> Vec<Problem> {
+        params.peft().misplaced(inputs)
+    }
+
     fn forecast(&self, params: &Params, inputs: &Foresight) -> Forecast {
         let work = Some(params.num_train_epochs);
-        let Some(config) = forecast::config(inputs, "model") else { return Forecast { work, ..Forecast::default() } };
-        let (adapter, settings) = (params.adapter(), params.settings(0, 1));
+        let shapes = forecast::config(inputs, "model").zip(params.peft().foresee(inputs));
+        let Some((config, learner)) = shapes else { return Forecast { work, ..Forecast::default() } };
+        let settings = params.settings(0, 1);
         // How long the rows are is not known.
         let lengths = Lengths { shortest: 1, longest: 1, targets: 1 };
+        let of = (&config, learner.adapter(), inputs.precision);
         Forecast {
             work,
-            peak_bytes: Some(supervised::least_bytes((&config, Some(&adapter), inputs.precision), &settings, lengths)),
-            outputs: forecast::adapter(&config, &adapter),
+            peak_bytes: Some(supervised::least_bytes(of, &settings, lengths)),
+            outputs: learner.foreseen(&config),
             ..Forecast::default()
         }
     }
 
     fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {
-        let device = device::open(context)?;
         let folder = context.input("model")?.to_path_buf();
         let tokenizer = Tokenizer::load(&folder).map_err(StageError::failed)?;
         let config = Config::load(&folder).map_err(StageError::failed)?;
@@ -225,18 +202,18 @@ impl Kind for Sft {
             return Err(StageError::failed("no training example is left: the data set is empty or all are too long"));
         }
 
-        let (adapter, settings) = (params.adapter(), params.settings(tokenizer.pad, train.len()));
-        supervised::plan(context, (&config, Some(&adapter)), &train, &settings)?;
-        if let Some(text) = missed(&config, &adapter) {
+        for warning in params.peft().warnings() {
+            context.say(Level::Warning, warning);
+        }
+        let (learner, settings) = (params.peft().learner(context)?, params.settings(tokenizer.pad, train.len()));
+        supervised::plan(context, (&config, learner.adapter()), &train, &settings)?;
+        if let Some(text) = learner.adapter().and_then(|adapter| missed(&config, adapter)) {
             context.say(Level::Warning, text);
         }
-        let mut decoder = Decoder::load_in(&folder, &device, device::kept_in(context.device.precision))
-            .map_err(StageError::failed)?;
-        let numbers = device::tensor_numbers(context.seed, "initial adapter");
-        new_adapter(&mut decoder, &adapter, &numbers).map_err(StageError::failed)?;
+        let mut decoder = learner.load(&folder, context)?;
         let progress = supervised::fit(context, &mut decoder, &train, &validation, &settings)?;
 
-        save_adapter(&decoder, &adapter, context.output("adapter")?).map_err(StageError::failed)?;
+        learner.save(&decoder, &tokenizer, context)?;
         supervised::history(&progress, &settings, train.len())?.write(context.output("history")?)
     }
 }
@@ -257,16 +234,8 @@ fn missed(config: &Config, adapter: &AdapterConfig) -> Option<String> {
 }
 
 impl Params {
-    fn adapter(&self) -> AdapterConfig {
-        let targets = match &self.lora_target_modules {
-            TargetModules::Names(names) => Targets::Names(names.clone()),
-            TargetModules::Pattern(pattern) => Targets::Pattern(pattern.clone()),
-        };
-        AdapterConfig {
-            use_rslora: self.use_rslora,
-            use_dora: self.use_dora,
-            ..AdapterConfig::new(self.lora_r, self.lora_alpha, targets)
-        }
+    fn peft(&self) -> Peft<'_> {
+        peft!(self)
     }
 
     /// The rows of a split, packed where they are to be.
@@ -295,7 +264,7 @@ impl Params {
         let window = self.per_device_train_batch_size * self.gradient_accumulation_steps;
         let steps = (self.num_train_epochs * rows as f64 / window as f64).ceil() as u64;
         Settings {
-            trainable: Trainable::Adapters,
+            trainable: if self.use_peft { Trainable::Adapters } else { Trainable::Base },
             optim: self.optimization().optim_config(),
             schedule: self.optimization().schedule(steps),
             per_device_train_batch_size: self.per_device_train_batch_size,

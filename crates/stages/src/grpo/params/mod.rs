@@ -18,6 +18,7 @@ use super::rollback::Rollback;
 use super::sentinels::Sentinels;
 use crate::defaults;
 use crate::optimization::{Optimization, optimization};
+use crate::peft::{self, Peft, TargetModules, peft};
 pub use preset::Preset;
 
 /// What a preset may decide is optional in a file and there once it is read; see [`Preset`].
@@ -29,6 +30,20 @@ pub struct Params {
     #[serde(default, skip_serializing)]
     #[schemars(with = "Preset")]
     pub preset: Option<Preset>,
+    /// Whether an adapter trains: the one that is given, or a new one. Else the whole model does.
+    #[serde(default = "defaults::yes")]
+    pub use_peft: bool,
+    #[serde(default = "peft::rank")]
+    pub lora_r: usize,
+    #[serde(default = "peft::alpha")]
+    pub lora_alpha: f64,
+    #[serde(default)]
+    pub use_rslora: bool,
+    #[serde(default)]
+    pub use_dora: bool,
+    /// Names of projections; or `all-linear`, or a regular expression for whole names.
+    #[serde(default)]
+    pub lora_target_modules: TargetModules,
     /// Completions of each prompt; the group that advantages are relative to.
     #[serde(default = "defaults::batch")]
     pub num_generations: usize,
@@ -172,7 +187,7 @@ pub struct Params {
 #[serde(rename_all = "snake_case")]
 #[schemars(crate = "gazal_stage_api::schemars")]
 pub enum Reference {
-    /// The stage-1 adapter, which the policy starts as.
+    /// The policy as it starts, with the adapter that is given.
     #[default]
     Adapter,
     /// The base model, its adapter off.
@@ -230,6 +245,10 @@ impl Params {
 
     pub fn optimization(&self) -> Optimization {
         optimization!(self, loraplus_lr_ratio: self.loraplus_lr_ratio)
+    }
+
+    pub fn peft(&self) -> Peft<'_> {
+        peft!(self)
     }
 
     pub fn policy_config(&self) -> PolicyConfig {

@@ -19,6 +19,7 @@ impl Params {
             ("steps_per_generation", self.steps_per_generation() as f64),
             ("logging_steps", self.logging_steps as f64),
         ]);
+        problems.extend(self.peft().problems());
         problems.extend(self.optimization().problems(false));
         problems.extend(self.generation_problems());
         problems.extend(self.loss_problems());
@@ -113,7 +114,7 @@ impl Params {
             let problem = Problem::new("sync_ref_model", "needs a reference");
             problems.push(problem.with_help("set `beta` above 0"));
         }
-        if self.sync_ref_model && self.reference == Reference::Base {
+        if self.sync_ref_model && self.use_peft && self.reference == Reference::Base {
             let problem = Problem::new("sync_ref_model", "mixes adapters, and the base model has none");
             problems.push(problem.with_help("leave out `reference = \"base\"`"));
         }
@@ -157,7 +158,7 @@ impl Params {
         let config = self.policy_config();
         let of_completions = config.importance_sampling_level != ImportanceSampling::Token;
         let by_tokens = !matches!(config.loss_type, LossType::Grpo | LossType::Luspo);
-        let mut warnings = Vec::new();
+        let mut warnings = self.peft().warnings();
         if of_completions && by_tokens {
             warnings.push(
                 "`importance_sampling_level` gives one ratio to a completion, but `loss_type` weighs completions by \

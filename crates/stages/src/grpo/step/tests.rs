@@ -22,6 +22,11 @@ fn decoder() -> Decoder {
     decoder
 }
 
+/// It as the policy of a stage.
+fn policy() -> Replicas {
+    Replicas::new(decoder(), Trainable::Adapters, &[])
+}
+
 /// Micro-batches of four, groups of two, with some parameters more.
 fn params(with: Value) -> Params {
     let mut table = json!({"max_steps": 4, "max_completion_length": 8, "learning_rate": 1e-3, "num_generations": 2,
@@ -34,7 +39,7 @@ fn params(with: Value) -> Params {
 }
 
 /// Completions of the policy to as many prompts as a generation has, rewarded with these numbers.
-fn rollout(params: &Params, policy: &Decoder, rewards: &[f64]) -> Rollout {
+fn rollout(params: &Params, policy: &Replicas, rewards: &[f64]) -> Rollout {
     let count = u32::try_from(params.prompts_per_generation()).unwrap();
     let prompts: Vec<Vec<u32>> = (0..count).map(|prompt| vec![5 + prompt, 9, 2 * prompt + 1]).collect();
     let config = GenerationConfig {
@@ -45,13 +50,13 @@ fn rollout(params: &Params, policy: &Decoder, rewards: &[f64]) -> Rollout {
         num_generations: params.num_generations,
     };
     let uniform = |row: usize, step: usize| ((row * 31 + step * 17 + 7) as f64 * 0.618_034).fract();
-    let completions = gazal_lm::generate(policy, &prompts, &config, &uniform);
+    let completions = gazal_lm::generate(&policy.decoder, &prompts, &config, &uniform);
     let rewards = vec![rewards.to_vec()];
     let advantages = gazal_train::advantages(&params.advantage_config(), &rewards, &[]);
     Rollout { prompts, completions, totals: rewards[0].clone(), rewards, advantages, ..Rollout::default() }
 }
 
-fn batch(params: &Params, policy: &Decoder, reference: Option<&Decoder>, rewards: &[f64]) -> Batch {
+fn batch(params: &Params, policy: &Replicas, reference: Option<&Replicas>, rewards: &[f64]) -> Batch {
     Batch::new(params, &rollout(params, policy, rewards), Models { policy, reference, pad: 0 })
 }
 
@@ -73,27 +78,27 @@ const HALF: [f64; 8] = [1.0, 0.0, 2.0, 0.5, 1.0, 1.0, 0.0, 0.0];
 #[test]
 fn forwards_that_are_left_out_change_nothing() {
     let params = params(json!({}));
-    let mut skipping = decoder();
+    let mut skipping = policy();
     let mut parts = batch(&params, &skipping, None, &HALF);
     assert!(!parts.parts[0].is_idle(&params) && parts.parts[1].is_idle(&params));
     let mut optimizer = Optimizer::new(OptimConfig::default());
     let metrics = update(&params, &mut skipping, &mut optimizer, &mut parts, Step { index: 0, rate: 1e-3 }).unwrap();
 
-    let mut whole = decoder();
+    let mut whole = policy();
     let window = Window { accumulation: 2, tokens: parts.tokens as f64 };
     let mut gradients = Vec::new();
     let mut sums = PolicyLoss::default();
     for part in &batch(&params, &whole, None, &HALF).parts {
-        let outcome = part.gradients(&params, &whole, window);
+        let (outcome, own) = part.gradients(&params, (&whole.decoder, whole.trainable), window);
         sums.loss += outcome.loss.loss;
         sums.metrics.add(&outcome.loss.metrics);
-        gradients.push(outcome.gradients);
+        gradients.push(own);
     }
-    let mut gradients = reduce(gradients);
+    let mut gradients = gazal_train::reduce(gradients);
     gradients.clip(params.max_grad_norm);
-    Optimizer::new(OptimConfig::default()).step(&mut whole, Trainable::Adapters, &gradients, 1e-3);
-    assert!(adapters(&skipping) == adapters(&whole), "the step came out otherwise");
-    assert!(adapters(&skipping) != adapters(&decoder()), "the step did nothing");
+    Optimizer::new(OptimConfig::default()).step(&mut whole.decoder, Trainable::Adapters, &gradients, 1e-3);
+    assert!(adapters(&skipping.decoder) == adapters(&whole.decoder), "the step came out otherwise");
+    assert!(adapters(&skipping.decoder) != adapters(&decoder()), "the step did nothing");
     assert_eq!(number(&metrics, "loss"), sums.loss);
     for (name, value) in sums.metrics.named(&params.policy_config()) {
         assert!(name == "entropy" || number(&metrics, name) == value, "{name}");
@@ -103,7 +108,7 @@ fn forwards_that_are_left_out_change_nothing() {
 /// A KL or an entropy bonus moves the policy without advantages, so nothing is left out then.
 #[test]
 fn nothing_is_left_out_where_it_matters() {
-    let policy = decoder();
+    let policy = policy();
     for with in [json!({"beta": 0.1}), json!({"entropy_coef": 0.1})] {
         let params = params(with);
         let parts = batch(&params, &policy, Some(&policy), &HALF).parts;
@@ -116,8 +121,8 @@ fn nothing_is_left_out_where_it_matters() {
 #[test]
 fn i22_the_ids_that_were_sampled_are_trained() {
     let params = params(json!({}));
-    let rollout = rollout(&params, &decoder(), &SPREAD);
-    let parts = Batch::new(&params, &rollout, Models { policy: &decoder(), reference: None, pad: 0 }).parts;
+    let rollout = rollout(&params, &policy(), &SPREAD);
+    let parts = Batch::new(&params, &rollout, Models { policy: &self::policy(), reference: None, pad: 0 }).parts;
     let trained = parts.iter().flat_map(|part| part.labels.ids.iter().copied());
     assert!(trained.eq(rollout.completions.iter().flat_map(|completion| completion.ids.iter().copied())));
     for (part, row) in parts.iter().zip((0..).step_by(params.per_device_train_batch_size)) {
@@ -133,7 +138,7 @@ fn i22_the_ids_that_were_sampled_are_trained() {
 #[test]
 fn i10_the_sampler_and_the_trainer_agree() {
     let params = params(json!({"loss_type": "grpo"}));
-    let mut policy = decoder();
+    let mut policy = policy();
     let mut parts = batch(&params, &policy, None, &SPREAD);
     let mut optimizer = Optimizer::new(OptimConfig::default());
     let metrics = update(&params, &mut policy, &mut optimizer, &mut parts, Step { index: 0, rate: 1e-3 }).unwrap();
@@ -147,21 +152,22 @@ fn i10_the_sampler_and_the_trainer_agree() {
 #[test]
 fn i14_a_batch_that_is_all_masked_leaves_the_parameters() {
     let params = params(json!({"mask_truncated_completions": true, "beta": 0.1, "entropy_coef": 0.1}));
-    let mut policy = decoder();
+    let mut policy = policy();
     let mut rollout = rollout(&params, &policy, &SPREAD);
     rollout.completions.iter_mut().for_each(|generated| generated.finished = false);
-    let mut parts = Batch::new(&params, &rollout, Models { policy: &decoder(), reference: Some(&decoder()), pad: 0 });
+    let mut parts =
+        Batch::new(&params, &rollout, Models { policy: &self::policy(), reference: Some(&self::policy()), pad: 0 });
     let mut optimizer = Optimizer::new(OptimConfig::default());
     let metrics = update(&params, &mut policy, &mut optimizer, &mut parts, Step { index: 0, rate: 1e-3 }).unwrap();
     assert_eq!((number(&metrics, "loss"), number(&metrics, "grad_norm")), (0.0, 0.0));
-    assert!(adapters(&policy) == adapters(&decoder()));
+    assert!(adapters(&policy.decoder) == adapters(&decoder()));
 }
 
 /// A completion that ended exactly at the limit is not truncated.
 #[test]
 fn a_completion_that_ends_at_the_limit_trains() {
     let params = params(json!({"mask_truncated_completions": true}));
-    let mut rollout = rollout(&params, &decoder(), &SPREAD);
+    let mut rollout = rollout(&params, &policy(), &SPREAD);
     rollout.completions[0].finished = true;
     rollout.completions[1].finished = false;
     assert_eq!(rollout.length(&params, 0), rollout.completions[0].ids.len());
@@ -173,11 +179,11 @@ fn a_completion_that_ends_at_the_limit_trains() {
 #[test]
 fn old_log_probs_are_those_of_the_generation() {
     let params = params(json!({"gradient_accumulation_steps": 1, "steps_per_generation": 2, "num_iterations": 2}));
-    let mut policy = decoder();
+    let mut policy = policy();
     let mut parts = batch(&params, &policy, None, &SPREAD);
     assert!(parts.parts[0].old.is_none(), "the first update makes these anyway");
     let generated = parts.parts[1].old.clone().unwrap();
-    let log_probs = |part: &MicroBatch| part.spread(&policy.score(&part.labels, 1.0).log_probs);
+    let log_probs = |part: &MicroBatch| part.spread(&policy.decoder.score(&part.labels, 1.0).log_probs);
     let expected = log_probs(&parts.parts[1]);
     assert_eq!(generated, expected);
     let first = log_probs(&parts.parts[0]);
@@ -185,9 +191,9 @@ fn old_log_probs_are_those_of_the_generation() {
     let mut spread = Vec::new();
     for index in 0..4 {
         let step = Step { index, rate: 1e-2 };
-        let before = adapters(&policy);
+        let before = adapters(&policy.decoder);
         let metrics = update(&params, &mut policy, &mut optimizer, &mut parts, step).unwrap();
-        assert!(adapters(&policy) != before);
+        assert!(adapters(&policy.decoder) != before);
         spread.push(number(&metrics, "loss").abs());
         assert_eq!(parts.parts[1].old.as_ref().unwrap(), &generated, "kept over all updates");
     }
@@ -202,7 +208,7 @@ fn old_log_probs_are_those_of_the_generation() {
 fn i17_dapo_weighs_a_generation_the_same_in_one_step_or_two() {
     let losses = |with: Value, steps: usize| -> f64 {
         let params = params(with);
-        let (mut policy, reference) = (decoder(), decoder().without_adapters());
+        let (mut policy, reference) = (policy(), policy().map(Decoder::without_adapters));
         let mut parts = batch(&params, &policy, Some(&reference), &SPREAD);
         let mut optimizer = Optimizer::new(OptimConfig::default());
         let loss = |index| {
@@ -221,10 +227,10 @@ fn i17_dapo_weighs_a_generation_the_same_in_one_step_or_two() {
 #[test]
 fn windows_come_in_order_and_again_in_every_iteration() {
     let params = params(json!({"gradient_accumulation_steps": 1, "steps_per_generation": 2, "num_iterations": 2}));
-    let mut policy = decoder();
+    let mut policy = policy();
     let mut rollout = rollout(&params, &policy, &SPREAD);
     rollout.advantages = (1..=8).map(f64::from).collect();
-    let mut parts = Batch::new(&params, &rollout, Models { policy: &decoder(), reference: None, pad: 0 });
+    let mut parts = Batch::new(&params, &rollout, Models { policy: &self::policy(), reference: None, pad: 0 });
     let lengths: Vec<f64> = rollout.completions.iter().map(|completion| completion.ids.len() as f64).collect();
     let wanted = [0..4, 4..8].map(|rows| {
         let sum: f64 = rows.map(|row| rollout.advantages[row] * lengths[row]).sum();
@@ -245,7 +251,7 @@ fn i1_a_group_may_be_cut_into_micro_batches() {
     let step = |size: usize| {
         let params = params(json!({"num_generations": 8, "per_device_train_batch_size": size,
             "gradient_accumulation_steps": 8 / size}));
-        let mut policy = decoder();
+        let mut policy = policy();
         let mut parts = batch(&params, &policy, None, &SPREAD);
         assert_eq!(parts.parts.len(), 8 / size);
         let mut optimizer = Optimizer::new(OptimConfig::default());
@@ -266,7 +272,7 @@ fn i1_a_group_may_be_cut_into_micro_batches() {
 #[test]
 fn an_entropy_bonus_raises_the_entropy() {
     let params = params(json!({"entropy_coef": 1.0}));
-    let mut policy = decoder();
+    let mut policy = policy();
     let mut parts = batch(&params, &policy, None, &[0.0; 8]);
     let mut optimizer = Optimizer::new(OptimConfig::default());
     let mut entropies = Vec::new();
@@ -281,19 +287,19 @@ fn an_entropy_bonus_raises_the_entropy() {
 /// I6, of the reference: with the adapter off it is the base model, bit for bit; and a KL to it is seen at once.
 #[test]
 fn i6_the_reference_is_the_base_model_or_the_first_adapter() {
-    let policy = decoder();
-    assert!(reference::of(&params(json!({})), &policy).is_none(), "no KL, no reference");
+    let start = policy();
+    assert!(reference::of(&params(json!({})), &start).is_none(), "no KL, no reference");
     let adapter = params(json!({"beta": 0.1}));
     let base = params(json!({"beta": 0.1, "reference": "base"}));
-    let [on, off] = [&adapter, &base].map(|params| reference::of(params, &policy).unwrap());
-    assert!(adapters(&on) == adapters(&policy) && adapters(&off).is_empty());
+    let [on, off] = [&adapter, &base].map(|params| reference::of(params, &start).unwrap());
+    assert!(adapters(&on.decoder) == adapters(&start.decoder) && adapters(&off.decoder).is_empty());
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/adapters/dora-rslora/base");
     let untouched = Decoder::load(Path::new(folder), &Device::flex()).unwrap();
     let tokens = TokenBatch::right_padded(&[vec![1_u32, 2, 3, 4]], 0);
     let log_probs = |model: &Decoder| to_host(model.log_probs(&tokens, &[0, 1, 2], &[2, 3, 4], 1.0));
-    assert_eq!(log_probs(&off), log_probs(&untouched));
-    let kl = |params: &Params, reference: &Decoder| {
-        let mut policy = decoder();
+    assert_eq!(log_probs(&off.decoder), log_probs(&untouched));
+    let kl = |params: &Params, reference: &Replicas| {
+        let mut policy = policy();
         let mut parts = batch(params, &policy, Some(reference), &SPREAD);
         let mut optimizer = Optimizer::new(OptimConfig::default());
         let step = Step { index: 0, rate: 0.0 };
@@ -305,17 +311,94 @@ fn i6_the_reference_is_the_base_model_or_the_first_adapter() {
 /// Every second step the reference becomes the mixture that `ref_model_mixup_alpha` says.
 #[test]
 fn a_reference_follows_the_policy_where_it_should() {
-    let (mut policy, mut own) = (decoder(), decoder());
-    let start = adapters(&policy);
-    policy.visit_adapters(&mut |_, mut slot| slot.set_flat(slot.flat().add_scalar(1.0)));
+    let (mut policy, mut own) = (policy(), policy());
+    let start = adapters(&policy.decoder);
+    policy.decoder.visit_adapters(&mut |_, mut slot| slot.set_flat(slot.flat().add_scalar(1.0)));
     let params = params(json!({"beta": 0.1, "sync_ref_model": true, "ref_model_sync_steps": 2}));
     reference::follow(&params, Some(&mut own), &policy, 1);
-    assert!(adapters(&own) == start);
+    assert!(adapters(&own.decoder) == start);
     reference::follow(&params, Some(&mut own), &policy, 2);
-    for (found, start) in adapters(&own).concat().iter().zip(start.concat()) {
+    for (found, start) in adapters(&own.decoder).concat().iter().zip(start.concat()) {
         assert!((found - (start + 0.6)).abs() < 1e-5, "{found} from {start}");
     }
     let whole = Params { ref_model_mixup_alpha: 1.0, ..params };
     reference::follow(&whole, Some(&mut own), &policy, 4);
-    assert!(adapters(&own) == adapters(&policy));
+    assert!(adapters(&own.decoder) == adapters(&policy.decoder));
+}
+
+/// All numbers of the model that trains.
+fn trained(policy: &Replicas) -> Vec<f32> {
+    let mut all = Vec::new();
+    policy.decoder.clone().visit_trainable(policy.trainable, &mut |_, slot| all.extend(to_host(slot.flat())));
+    all
+}
+
+/// The fixture's model without its adapter, trained as a whole.
+fn whole() -> Replicas {
+    Replicas::new(decoder().without_adapters(), Trainable::Base, &[])
+}
+
+/// Steps of a whole model go where those of an adapter go: towards completions with an advantage, away from the others;
+/// and the reference stays.
+#[test]
+fn a_whole_model_learns_from_advantages() {
+    let params = params(json!({"beta": 0.01, "num_iterations": 4}));
+    let mut policy = whole();
+    let reference = reference::of(&params, &policy).unwrap();
+    let rollout = rollout(&params, &policy, &SPREAD);
+    let models = Models { policy: &policy, reference: Some(&reference), pad: 0 };
+    let mut parts = Batch::new(&params, &rollout, models);
+    let gain = |policy: &Replicas| -> f64 {
+        let of = |part: &MicroBatch| {
+            let log_probs = part.spread(&policy.decoder.score(&part.labels, 1.0).log_probs);
+            let rows = log_probs.chunks(part.width).zip(&part.advantages);
+            rows.map(|(row, advantage)| advantage * row.iter().sum::<f64>()).sum::<f64>()
+        };
+        Batch::new(&params, &rollout, Models { policy, reference: None, pad: 0 }).parts.iter().map(of).sum()
+    };
+    let (before, start) = (gain(&policy), trained(&reference));
+    let mut optimizer = Optimizer::new(OptimConfig::default());
+    for index in 0..4 {
+        let metrics = update(&params, &mut policy, &mut optimizer, &mut parts, Step { index, rate: 1e-3 }).unwrap();
+        assert!((number(&metrics, "kl") > 0.0) == (index > 0));
+    }
+    assert!(gain(&policy) > before + 0.01, "{before} became {}", gain(&policy));
+    let moved = trained(&policy).iter().zip(&start).filter(|(now, before)| now != before).count();
+    assert!(moved > start.len() / 2, "{moved} of {}", start.len());
+    assert!(trained(&reference) == start);
+}
+
+/// With copies on other devices, among which micro-batches are dealt, a stage learns what one device learns; and copies of
+/// policy and reference follow.
+#[test]
+fn several_devices_learn_what_one_learns() {
+    let params = params(json!({"beta": 0.1, "num_iterations": 2, "sync_ref_model": true, "ref_model_sync_steps": 1}));
+    let learnt = |start: Replicas, devices: &[Device]| {
+        let mut policy = Replicas::new(start.decoder, start.trainable, devices);
+        let mut reference = reference::of(&params, &policy).unwrap();
+        assert_eq!((policy.devices(), reference.devices()), (1 + devices.len(), 1 + devices.len()));
+        let mut optimizer = Optimizer::new(OptimConfig::default());
+        let mut seen = Vec::new();
+        for generation in 0..3 {
+            let rollout = rollout(&params, &policy, &SPREAD);
+            let models = Models { policy: &policy, reference: Some(&reference), pad: 0 };
+            let mut parts = Batch::new(&params, &rollout, models);
+            for index in 0..2 {
+                let step = Step { index, rate: 1e-3 };
+                let metrics = update(&params, &mut policy, &mut optimizer, &mut parts, step).unwrap();
+                reference::follow(&params, Some(&mut reference), &policy, 2 * generation + index as u64 + 1);
+                seen.push(["loss", "grad_norm", "kl"].map(|name| number(&metrics, name)));
+            }
+        }
+        (seen, trained(&policy))
+    };
+    for start in [policy, whole] {
+        let (alone, shared) = (learnt(start(), &[]), learnt(start(), &[Device::flex()]));
+        for (one, other) in alone.0.iter().flatten().zip(shared.0.iter().flatten()) {
+            assert!((one - other).abs() < 1e-5 * one.abs().max(1.0), "{one} and {other}");
+        }
+        let apart = alone.1.iter().zip(&shared.1).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+        assert!(apart < 1e-5, "parameters are {apart} apart");
+        assert!(alone.1 != trained(&start()));
+    }
 }
