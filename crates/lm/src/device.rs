@@ -12,7 +12,7 @@ use crate::LmError;
 use crate::weights::{Precision, largest_difference};
 
 /// Part of the key of every stage that computes: what may change numbers without a kind's revision changing.
-pub const NUMERICS: &str = "burn 0.22.1, kernels 3";
+pub const NUMERICS: &str = "burn 0.22.1, kernels 4";
 
 /// The classes of backends, compiled in or not.
 pub const CLASSES: [&str; 3] = ["cpu", "wgpu", "cuda"];
