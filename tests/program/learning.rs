@@ -322,6 +322,27 @@ fn grpo_of_a_whole_model_killed_and_resumed_gives_the_same_bytes() {
     killed_and_resumed(&killed);
 }
 
+/// A second stage of SFT goes on with the adapter of the first, as that is, and takes no description of another.
+#[test]
+fn sft_goes_on_with_an_adapter() {
+    let space = shipped();
+    let text = space.read("pipeline.toml");
+    let second = "\n[stages.more]\nkind = \"sft\"\n\
+        inputs = { model = \"base.model\", adapter = \"sft.adapter\", dataset = \"synth.dataset\" }\n\
+        params = { num_train_epochs = 0.2, learning_rate = 1e-3 }\n";
+    space.write("pipeline.toml", &text.replace("\n[stages.grpo]\n", &format!("{second}\n[stages.grpo]\n")));
+    space.expect(0, &format!("run pipeline.toml more {SMOKE}"));
+    let adapter = |stage: &str| {
+        space.expect(0, &format!("get pipeline.toml {stage}.adapter {stage} {SMOKE}"));
+        let read = |name: &str| fs::read(space.path(&format!("{stage}/{name}"))).unwrap();
+        (read("adapter_config.json"), read("adapter_model.safetensors"))
+    };
+    let ((config, weights), (more_config, more_weights)) = (adapter("sft"), adapter("more"));
+    assert!(config == more_config && weights.len() == more_weights.len() && weights != more_weights);
+    let told = space.expect(2, &format!("check pipeline.toml {SMOKE} --set stages.more.params.use_peft=false")).stderr;
+    assert!(told.contains("`use_peft`") && told.contains("merge the adapter first"), "{told}");
+}
+
 /// Without an adapter as input `grpo` trains a new one, as its parameters describe it; with one it takes no description.
 #[test]
 fn grpo_trains_a_new_adapter_where_none_is_given() {

@@ -7,7 +7,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use gazal_data::Stream;
 use gazal_lm::{Decoder, Form, weights};
-use gazal_stage_api::{Backend, Context, Precision, StageError};
+use gazal_stage_api::{Backend, Context, Level, Precision, StageError};
 
 /// The device that the context asks for, and can work in the precision that it asks for.
 pub fn open(context: &Context) -> Result<Device, StageError> {
@@ -27,11 +27,19 @@ pub fn kept_in(precision: Precision) -> weights::Precision {
     }
 }
 
-/// The GPUs that the stage was given besides the one that [`open`] opens.
-pub fn others(context: &Context) -> Result<Vec<Device>, StageError> {
+/// The GPUs that the stage was given besides the one that [`open`] opens, to share so many micro-batches a step.
+pub fn others(context: &mut Context, micro_batches: usize) -> Result<Vec<Device>, StageError> {
     let Backend::Cuda(first) = context.device.backend else { return Ok(Vec::new()) };
     let others = context.gpus.iter().filter(|gpu| Some(**gpu) != first);
-    others.map(|&gpu| gazal_lm::device::open("cuda", Some(gpu)).map_err(StageError::failed)).collect()
+    let open = |&gpu: &usize| gazal_lm::device::open("cuda", Some(gpu)).map_err(StageError::failed);
+    let others = others.map(open).collect::<Result<Vec<_>, _>>()?;
+    if micro_batches <= others.len() {
+        let gpus = 1 + others.len();
+        let text =
+            format!("{gpus} GPUs share {micro_batches} micro-batches a step: raise `gradient_accumulation_steps`");
+        context.say(Level::Warning, text);
+    }
+    Ok(others)
 }
 
 /// How many micro-batches of a window run side by side there.

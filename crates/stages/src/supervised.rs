@@ -123,7 +123,7 @@ pub fn fit(
     settings: &Settings,
 ) -> Result<Progress, StageError> {
     let trainable = settings.trainable;
-    let others = device::others(context)?;
+    let others = device::others(context, settings.gradient_accumulation_steps)?;
     let order = match settings.train_sampling_strategy {
         SamplingStrategy::Random => Some(Stream::new(context.seed, "data order")),
         SamplingStrategy::Sequential => None,
@@ -136,13 +136,6 @@ pub fn fit(
         progress = serde_json::from_value(checkpoint.extra.clone()).map_err(StageError::failed)?;
         step = checkpoint.step;
         context.say(Level::Info, format!("resumed from step {step}"));
-    }
-    let accumulation = settings.gradient_accumulation_steps;
-    if accumulation <= others.len() {
-        let gpus = 1 + others.len();
-        let text =
-            format!("{gpus} GPUs share {accumulation} micro-batches a step: raise `gradient_accumulation_steps`");
-        context.say(Level::Warning, text);
     }
     let mut followers = Followers::new(decoder, &others);
     while step < settings.schedule.total_steps && !progress.stopped {

@@ -176,15 +176,8 @@ impl Kind for Grpo {
         }
         let learner = params.peft().learner(context)?;
         planning::plan(&params, &learner, context, (&questions, &tokenizer))?;
-        let policy = Replicas::new(learner.load(&folder, context)?, learner.trainable(), &device::others(context)?);
-        if params.gradient_accumulation_steps < policy.devices() {
-            let [devices, micro_batches] = [policy.devices(), params.gradient_accumulation_steps];
-            let text = format!(
-                "{devices} GPUs share {micro_batches} micro-batches a step: raise `gradient_accumulation_steps`"
-            );
-            context.say(Level::Warning, text);
-        }
-
+        let others = device::others(context, params.gradient_accumulation_steps)?;
+        let policy = Replicas::new(learner.load(&folder, context)?, learner.trainable(), &others);
         let scorer = Scorer::open(&params.reward_funcs, context)?;
         let mut training = Training {
             reference: reference::of(&params, &policy),
