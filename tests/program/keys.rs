@@ -174,7 +174,7 @@ fn required(kind: &dyn DynKind) -> Map<String, Value> {
         .collect();
     // What only `check` asks for.
     let asked = kind
-        .check(&table)
+        .check(&table, &[])
         .into_iter()
         .filter_map(|problem| Some((problem.field.clone(), examples.get(&problem.field)?.clone())));
     table.extend(asked);
@@ -192,8 +192,8 @@ fn every_parameter_is_in_the_key_but_those_that_change_records_only() {
     for kind in kinds().iter() {
         let base = required(kind);
         let canonical =
-            |table: &Map<String, Value>| kind.canonical(table).ok().filter(|_| kind.check(table).is_empty());
-        let Some(standard) = canonical(&base) else { panic!("{}: {:?}", kind.name(), kind.check(&base)) };
+            |table: &Map<String, Value>| kind.canonical(table).ok().filter(|_| kind.check(table, &[]).is_empty());
+        let Some(standard) = canonical(&base) else { panic!("{}: {:?}", kind.name(), kind.check(&base, &[])) };
         let schema = kind.schema();
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
             let value = base.get(name).or_else(|| property.get("default")).cloned().unwrap_or_default();

@@ -10,7 +10,8 @@
 //! one pass forward and one backward, which computes anew what is cheaper to compute than to keep.
 //!
 //! Knows no tensors: slices in, vectors out. Vectors are `pulp`'s, which chooses the widest that the processor has and
-//! needs no `unsafe` here; the one call that does is in `memory.rs`. Whatever is reduced is reduced in an order that does not depend on the number of threads.
+//! needs no `unsafe` here; the one call that does is in `memory.rs`. Whatever is reduced is reduced in an order that does
+//! not depend on the number of threads.
 
 mod adapted;
 mod attention;

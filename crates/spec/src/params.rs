@@ -50,8 +50,7 @@ impl Checker {
         let map = table.to_map();
         let readable = !table.iter().any(|entry| entry.node.broken()) && self.problem(&map).is_none();
         if readable {
-            let problems = [self.kind.check(&map), self.kind.misplaced(&map, inputs)].concat();
-            problems.iter().for_each(|problem| place(problem, &table, origin, report));
+            self.kind.check(&map, inputs).iter().for_each(|problem| place(problem, &table, origin, report));
         } else {
             self.report_unreadable(&table, origin, report);
         }

@@ -122,10 +122,8 @@ pub trait DynKind: Send + Sync {
     fn traits(&self) -> Traits;
     /// The JSON Schema of the parameters.
     fn schema(&self) -> Value;
-    /// Parses and validates; all problems at once.
-    fn check(&self, table: &Map<String, Value>) -> Vec<Problem>;
-    /// None for a table that cannot be read, which [`DynKind::check`] says.
-    fn misplaced(&self, table: &Map<String, Value>, inputs: &[&str]) -> Vec<Problem>;
+    /// Parses and validates the parameters of a stage with these inputs; all problems at once.
+    fn check(&self, table: &Map<String, Value>, inputs: &[&str]) -> Vec<Problem>;
     /// See [`params::canonical`]; unkeyed parameters are left out too.
     fn canonical(&self, table: &Map<String, Value>) -> Result<Map<String, Value>, Problem>;
     fn inputs(&self, table: &Map<String, Value>, declared: &Declared) -> Result<Vec<InPort>, Problem>;
@@ -160,15 +158,11 @@ impl<K: Kind> DynKind for K {
         schemars::schema_for!(K::Params).to_value()
     }
 
-    fn check(&self, table: &Map<String, Value>) -> Vec<Problem> {
+    fn check(&self, table: &Map<String, Value>, inputs: &[&str]) -> Vec<Problem> {
         match params::parse::<K::Params>(table) {
-            Ok(parsed) => self.validate(&parsed),
+            Ok(parsed) => [self.validate(&parsed), self.misplaced(&parsed, inputs)].concat(),
             Err(problem) => vec![problem],
         }
-    }
-
-    fn misplaced(&self, table: &Map<String, Value>, inputs: &[&str]) -> Vec<Problem> {
-        params::parse(table).map(|params| Kind::misplaced(self, &params, inputs)).unwrap_or_default()
     }
 
     fn canonical(&self, table: &Map<String, Value>) -> Result<Map<String, Value>, Problem> {

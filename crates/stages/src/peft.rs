@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use burn::tensor::Device;
 use gazal_lm::{
     AdapterConfig, Config, Decoder, Targets, Tokenizer, Trainable, load_adapter, new_adapter, save_adapter,
 };
@@ -64,6 +65,10 @@ pub fn alpha() -> f64 {
 }
 
 impl Peft<'_> {
+    pub fn trainable(&self) -> Trainable {
+        if self.use_peft { Trainable::Adapters } else { Trainable::Base }
+    }
+
     /// Where an adapter comes in.
     pub fn input(doc: &'static str) -> InPort {
         InPort::optional("adapter", PortType::Adapter, doc)
@@ -168,22 +173,17 @@ impl Peft<'_> {
 pub struct Learner(Option<AdapterConfig>);
 
 impl Learner {
-    pub fn trainable(&self) -> Trainable {
-        if self.0.is_some() { Trainable::Adapters } else { Trainable::Base }
-    }
-
     pub fn adapter(&self) -> Option<&AdapterConfig> {
         self.0.as_ref()
     }
 
-    /// The model in `folder`, with what trains.
+    /// The model in `folder` on a device, with what trains.
     ///
     /// # Errors
     /// Weights that cannot be read, and an adapter that does not fit them.
-    pub fn load(&self, folder: &Path, context: &Context) -> Result<Decoder, StageError> {
-        let device = device::open(context)?;
+    pub fn load(&self, folder: &Path, device: &Device, context: &Context) -> Result<Decoder, StageError> {
         let mut decoder =
-            Decoder::load_in(folder, &device, device::kept_in(context.device.precision)).map_err(StageError::failed)?;
+            Decoder::load_in(folder, device, device::kept_in(context.device.precision)).map_err(StageError::failed)?;
         match (&self.0, context.optional("adapter")) {
             (None, _) => Ok(()),
             (Some(_), Some(adapter)) => load_adapter(&mut decoder, adapter).map(drop),

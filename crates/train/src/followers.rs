@@ -19,12 +19,9 @@ impl Followers {
         Followers(devices.iter().map(|device| leader.to_device(device)).collect())
     }
 
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Devices, the leader's among them.
+    pub fn devices(&self) -> usize {
+        1 + self.0.len()
     }
 
     /// Takes over what has been trained.
@@ -74,7 +71,7 @@ impl Followers {
         parts: &[T],
         share: impl Fn(&Decoder, &[&T]) -> R + Sync,
     ) -> Vec<R> {
-        let count = 1 + self.0.len();
+        let count = self.devices();
         let share = |(place, decoder): (usize, &Decoder)| {
             let own: Vec<&T> = parts.iter().skip(place).step_by(count).collect();
             share(decoder, &own)

@@ -235,7 +235,7 @@ fn what_cannot_be_read_or_trained_is_said() {
     assert!(error(json!({})).contains("has 0 `.txt` files"));
 
     let fields = |changes: Value| -> Vec<String> {
-        let problems = DynKind::check(&TrainCharacterModel, parameters(&changes).as_object().unwrap());
+        let problems = DynKind::check(&TrainCharacterModel, parameters(&changes).as_object().unwrap(), &[]);
         problems.into_iter().map(|problem| problem.field).collect()
     };
     assert!(fields(json!({})).is_empty());

@@ -287,7 +287,7 @@ fn what_cannot_be_read_or_trained_is_said() {
     assert!(error(json!({})).contains("there is no `data_batch_*.bin`"));
 
     let fields = |changes: Value| -> Vec<String> {
-        let problems = DynKind::check(&TrainClassifier, parameters(&changes).as_object().unwrap());
+        let problems = DynKind::check(&TrainClassifier, parameters(&changes).as_object().unwrap(), &[]);
         problems.into_iter().map(|problem| problem.field).collect()
     };
     assert!(fields(json!({})).is_empty());

@@ -184,7 +184,7 @@ fn what_cannot_be_checked_is_an_error() {
         space.rows(name, "train.jsonl", &[]);
     }
     assert!(space.run(&json!({})).unwrap_err().contains("no training row"));
-    let problems = DynKind::check(&Contamination, json!({"ngram": 0}).as_object().unwrap());
+    let problems = DynKind::check(&Contamination, json!({"ngram": 0}).as_object().unwrap(), &[]);
     assert_eq!(problems[0].field, "ngram");
 }
 

@@ -198,12 +198,15 @@ fn mistakes_are_found_before_anything_runs() {
         "split": { "parts": [{ "name": "a/b", "share": 0.5 }] },
     });
     let fields: Vec<String> =
-        DynKind::check(&Curate, params.as_object().unwrap()).into_iter().map(|problem| problem.field).collect();
+        DynKind::check(&Curate, params.as_object().unwrap(), &[]).into_iter().map(|problem| problem.field).collect();
     assert_eq!(
         fields,
         ["steps[0].expression", "steps[1].threshold", "weights", "shuffle", "split.parts", "split.parts"]
     );
-    let unknown =
-        DynKind::check(&Curate, json!({ "steps": [{ "step": "filter", "expresion": "true" }] }).as_object().unwrap());
+    let unknown = DynKind::check(
+        &Curate,
+        json!({ "steps": [{ "step": "filter", "expresion": "true" }] }).as_object().unwrap(),
+        &[],
+    );
     assert!(!unknown.is_empty());
 }

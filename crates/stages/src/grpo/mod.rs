@@ -165,6 +165,7 @@ impl Kind for Grpo {
     }
 
     fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {
+        let device = device::open(context)?;
         let folder = context.input("model")?.to_path_buf();
         let tokenizer = Tokenizer::load(&folder).map_err(StageError::failed)?;
         let questions: Vec<Question> = read_split(&[context.input("prompts")?], "train")?;
@@ -177,7 +178,7 @@ impl Kind for Grpo {
         let learner = params.peft().learner(context)?;
         planning::plan(&params, &learner, context, (&questions, &tokenizer))?;
         let others = device::others(context, params.gradient_accumulation_steps)?;
-        let policy = Replicas::new(learner.load(&folder, context)?, learner.trainable(), &others);
+        let policy = Replicas::new(learner.load(&folder, &device, context)?, params.peft().trainable(), &others);
         let scorer = Scorer::open(&params.reward_funcs, context)?;
         let mut training = Training {
             reference: reference::of(&params, &policy),

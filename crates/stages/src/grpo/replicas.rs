@@ -6,7 +6,7 @@ use gazal_train::{Followers, Gradients};
 
 pub struct Replicas {
     pub decoder: Decoder,
-    /// What of it trains, if anything does.
+    /// What of it trains, or of the policy that it is the reference of.
     pub trainable: Trainable,
     followers: Followers,
 }
@@ -19,7 +19,7 @@ impl Replicas {
     }
 
     pub fn devices(&self) -> usize {
-        1 + self.followers.len()
+        self.followers.devices()
     }
 
     /// What `of` makes of the model, and of each copy.

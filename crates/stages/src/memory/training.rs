@@ -96,14 +96,12 @@ impl Training<'_> {
             _ => "use a smaller model",
         };
         let weights = Term { name: "weights", bytes: weight_bytes(self.config, self.precision), remedy };
-        let reference = weights.bytes;
-        let mut terms = vec![weights];
-        if self.adapter.is_none() && self.has_reference {
-            terms.push(Term { name: "the reference's weights", bytes: reference, remedy: "set `beta = 0`" });
-        }
+        let mut terms = vec![weights.clone()];
         if self.adapter.is_some() {
             let sets = if self.has_reference { 2 } else { 1 };
             terms.push(Term { name: "adapters", bytes: bytes(sets * numbers(&self.trainable())), remedy: ADAPTERS });
+        } else if self.has_reference {
+            terms.push(Term { name: "the reference's weights", remedy: "set `beta = 0`", ..weights });
         }
         let own: u64 = self.trainable().iter().map(|(name, shape)| self.optim.state_numbers(name, shape) as u64).sum();
         // Of what trains in another precision there is a copy in float32.

@@ -170,7 +170,7 @@ fn what_does_not_fit_together_is_said() {
     assert!(error(comparisons(), &[0, 3], &[0, 3]).contains("`adam, twice the rate` is no label"));
     assert!(error(json!({}), &[0, 4], &[0, 4]).contains("no group (seed) in common"));
     let fields = |params: Value| -> Vec<String> {
-        let problems = DynKind::check(&OptimizerStudy, params.as_object().unwrap());
+        let problems = DynKind::check(&OptimizerStudy, params.as_object().unwrap(), &[]);
         problems.into_iter().map(|problem| problem.field).collect()
     };
     let itself = json!([{"title": "t", "baseline": "adam", "labels": ["adam"]}]);

@@ -321,7 +321,7 @@ fn what_cannot_be_compared_is_an_error() {
     assert!(error(json!({}), &[Vec::new()]).contains("no sample"));
     let names = error(json!({"history_names": ["a", "b", "c"]}), &[samples("base", "")]);
     assert!(names.contains("names 3 histories, but 2 are connected"), "{names}");
-    let problems = DynKind::check(&ReportKind, json!({"resamples": 0, "models": ["a", "a"]}).as_object().unwrap());
+    let problems = DynKind::check(&ReportKind, json!({"resamples": 0, "models": ["a", "a"]}).as_object().unwrap(), &[]);
     assert_eq!(problems.iter().map(|problem| problem.field.as_str()).collect::<Vec<_>>(), ["resamples", "models"]);
 }
 

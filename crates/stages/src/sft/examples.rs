@@ -13,37 +13,30 @@ use crate::rows::read_split;
 #[derive(Deserialize)]
 struct Row {
     messages: Option<Vec<Value>>,
-    conversations: Option<Vec<Turn>>,
+    conversations: Option<Vec<Value>>,
     #[serde(default)]
     tools: Option<Vec<Value>>,
     prompt: Option<Words>,
     completion: Option<Words>,
     text: Option<String>,
     input_ids: Option<Vec<u32>>,
-    /// The tokens, and [`IGNORED`] in the place of those that are not learnt.
-    labels: Option<Vec<i64>>,
+    /// Beside `input_ids` the tokens, and [`IGNORED`] in the place of those that are not learnt; anything elsewhere.
+    labels: Option<Value>,
 }
 
 /// A label that says nothing, in PyTorch and wherever its losses are known.
 const IGNORED: i64 = -100;
 
-/// A message as ShareGPT has it.
-#[derive(Deserialize)]
-struct Turn {
-    from: String,
-    value: String,
-}
-
-impl Turn {
-    fn message(&self) -> Result<Value, String> {
-        let role = match self.from.as_str() {
-            "human" | "user" => "user",
-            "gpt" | "assistant" => "assistant",
-            "system" => "system",
-            other => return Err(format!("`conversations` has a turn from `{other}`, not from human, gpt or system")),
-        };
-        Ok(json!({ "role": role, "content": self.value }))
-    }
+/// A turn of ShareGPT's (`from` and `value`) as a message; one that is a message already as it is.
+fn message(turn: &Value) -> Result<Value, String> {
+    let Some(from) = turn["from"].as_str() else { return Ok(turn.clone()) };
+    let role = match from {
+        "human" | "user" => "user",
+        "gpt" | "assistant" => "assistant",
+        "system" => "system",
+        other => return Err(format!("`conversations` has a turn from `{other}`, not from human, gpt or system")),
+    };
+    Ok(json!({ "role": role, "content": turn["value"] }))
 }
 
 #[derive(Deserialize)]
@@ -113,47 +106,42 @@ impl Reading<'_> {
     }
 
     fn sequence(&self, row: &Row) -> Result<Sequence, String> {
-        let forms = [row.messages.is_some(), row.conversations.is_some(), row.text.is_some(), row.input_ids.is_some()];
-        let forms = forms.into_iter().filter(|has| *has).count();
-        match row {
-            Row {
-                prompt: Some(Words::Text(prompt)),
-                completion: Some(Words::Text(completion)),
-                input_ids: None,
-                ..
-            } => self.joined(prompt, completion, true),
-            Row {
-                prompt: Some(Words::Messages(prompt)),
-                completion: Some(Words::Messages(completion)),
-                input_ids: None,
-                ..
-            } => self.continued(prompt, completion, row),
-            Row { prompt: Some(_), .. } | Row { completion: Some(_), .. } => Err(FORMS.into()),
-            _ if forms != 1 => Err(FORMS.into()),
-            Row { messages: Some(messages), .. } => self.conversation(messages, row),
-            Row { conversations: Some(turns), .. } => {
-                let messages = turns.iter().map(Turn::message).collect::<Result<Vec<_>, _>>()?;
+        match (&row.prompt, &row.completion, &row.input_ids) {
+            (Some(Words::Text(prompt)), Some(Words::Text(completion)), None) => {
+                return self.joined(prompt, completion, true);
+            }
+            (Some(Words::Messages(prompt)), Some(Words::Messages(completion)), None) => {
+                return self.continued(prompt, completion, row);
+            }
+            (None, None, _) => {}
+            _ => return Err(FORMS.into()),
+        }
+        match (&row.messages, &row.conversations, &row.text, &row.input_ids) {
+            (Some(messages), None, None, None) => self.conversation(messages, row),
+            (None, Some(turns), None, None) => {
+                let messages = turns.iter().map(message).collect::<Result<Vec<_>, _>>()?;
                 self.conversation(&messages, row)
             }
-            Row { text: Some(text), .. } => {
+            (None, None, Some(text), None) => {
                 let mut ids = self.encode(text)?;
                 self.end(&mut ids);
                 Ok(Sequence::new(ids, 1))
             }
-            Row { input_ids: Some(ids), labels, .. } => self.tokenized(ids, labels.as_deref()),
+            (None, None, None, Some(ids)) => self.tokenized(ids, row.labels.as_ref()),
             _ => Err(FORMS.into()),
         }
     }
 
     /// Tokens as they are: nothing is put behind them.
-    fn tokenized(&self, ids: &[u32], labels: Option<&[i64]>) -> Result<Sequence, String> {
+    fn tokenized(&self, ids: &[u32], labels: Option<&Value>) -> Result<Sequence, String> {
         let known = self.tokenizer.vocab_size();
         if let Some(id) = ids.iter().find(|id| **id as usize >= known) {
             return Err(format!("`input_ids` has {id}, and the tokenizer knows {known} tokens"));
         }
         let Some(labels) = labels else { return Ok(Sequence::new(ids.to_vec(), 1)) };
+        let labels = Vec::<i64>::deserialize(labels).unwrap_or_default();
         let fits = |(id, label): (&u32, &i64)| *label == IGNORED || *label == i64::from(*id);
-        if labels.len() != ids.len() || !ids.iter().zip(labels).all(fits) {
+        if labels.len() != ids.len() || !ids.iter().zip(&labels).all(fits) {
             return Err(format!("`labels` are not `input_ids` with {IGNORED} in the place of some"));
         }
         Ok(Sequence::masked(ids.to_vec(), labels.iter().map(|label| *label != IGNORED).collect()))
@@ -220,9 +208,10 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
 
-    use super::*;
     use gazal_lm::ChatTemplate;
     use gazal_stage_api::{Backend, DeviceRequest, Event, Folders, Precision};
+
+    use super::*;
 
     /// With a template that marks what the assistant says.
     fn tokenizer() -> Tokenizer {
@@ -306,6 +295,11 @@ mod tests {
         }
         let unknown = told(&plain, &json!({"input_ids": [1_000_000]})).unwrap_err();
         assert!(unknown.contains("1000000"), "{unknown}");
+        let labelled = json!({"text": "abcd", "labels": "positive"});
+        assert_eq!(told(&plain, &labelled), told(&plain, &json!({"text": "abcd"})), "a column of another meaning");
+        let messages = json!([{"role": "user", "content": "ab"}, {"role": "assistant", "content": "cd"}]);
+        let named = told(&marked, &json!({"conversations": messages}));
+        assert_eq!(named, told(&marked, &json!({"messages": messages})));
         let twice = told(&plain, &json!({"input_ids": ids, "text": "abcd"})).unwrap_err();
         assert!(twice.contains("only one of these"), "{twice}");
     }

@@ -6,7 +6,7 @@ mod packing;
 
 use std::collections::BTreeSet;
 
-use gazal_lm::{AdapterConfig, Config, Tokenizer, Trainable, missed_projections};
+use gazal_lm::{AdapterConfig, Config, Tokenizer, missed_projections};
 use gazal_stage_api::{
     Context, Declared, Forecast, Foresight, InPort, JsonSchema, Kind, Level, OutPort, PortType, Problem, StageError,
     Traits,
@@ -19,7 +19,7 @@ use crate::memory::Lengths;
 use crate::optimization::{Optimization, optimization};
 use crate::peft::{self, Peft, TargetModules, peft};
 use crate::supervised::{self, SamplingStrategy, Settings};
-use crate::{defaults, forecast};
+use crate::{defaults, device, forecast};
 use examples::{Reading, TruncationMode};
 use packing::PackingStrategy;
 
@@ -135,7 +135,8 @@ impl Kind for Sft {
             InPort::many(
                 "dataset",
                 PortType::Dataset,
-                "`messages` or `conversations`, `prompt` and `completion`, `text`, or `input_ids`; splits `train` and `validation`",
+                "`messages` or `conversations`, `prompt` and `completion`, `text`, or `input_ids`; splits `train` and \
+                 `validation`",
             ),
         ]
     }
@@ -187,6 +188,7 @@ impl Kind for Sft {
     }
 
     fn run(&self, params: Params, context: &mut Context) -> Result<(), StageError> {
+        let device = device::open(context)?;
         let folder = context.input("model")?.to_path_buf();
         let tokenizer = Tokenizer::load(&folder).map_err(StageError::failed)?;
         let config = Config::load(&folder).map_err(StageError::failed)?;
@@ -210,7 +212,7 @@ impl Kind for Sft {
         if let Some(text) = learner.adapter().and_then(|adapter| missed(&config, adapter)) {
             context.say(Level::Warning, text);
         }
-        let mut decoder = learner.load(&folder, context)?;
+        let mut decoder = learner.load(&folder, &device, context)?;
         let progress = supervised::fit(context, &mut decoder, &train, &validation, &settings)?;
 
         learner.save(&decoder, &tokenizer, context)?;
@@ -264,7 +266,7 @@ impl Params {
         let window = self.per_device_train_batch_size * self.gradient_accumulation_steps;
         let steps = (self.num_train_epochs * rows as f64 / window as f64).ceil() as u64;
         Settings {
-            trainable: if self.use_peft { Trainable::Adapters } else { Trainable::Base },
+            trainable: self.peft().trainable(),
             optim: self.optimization().optim_config(),
             schedule: self.optimization().schedule(steps),
             per_device_train_batch_size: self.per_device_train_batch_size,

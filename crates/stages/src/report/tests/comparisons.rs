@@ -163,7 +163,7 @@ fn mistakes_in_comparisons_are_told() {
     let wrong = json!({"comparisons": [
         comparing("t", &["b"]), comparing("u", &[]), comparing("v", &["b", "a"]), comparing("t", &["b", "c", "b"]),
     ]});
-    let problems = DynKind::check(&ReportKind, wrong.as_object().unwrap());
+    let problems = DynKind::check(&ReportKind, wrong.as_object().unwrap(), &[]);
     let told: Vec<(&str, &str)> =
         problems.iter().map(|problem| (problem.field.as_str(), problem.message.as_str())).collect();
     let beside = "must name others than the baseline";
